@@ -1,0 +1,1 @@
+//! Istio objects in, Envoy v3 resources out: a small istiod.

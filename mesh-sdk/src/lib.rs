@@ -1,0 +1,1 @@
+//! The mesh in your process: build one, wrap your clients and servers.

@@ -1,0 +1,1 @@
+//! The request path: Tower layers, connection pools and bodies.
