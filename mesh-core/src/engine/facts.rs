@@ -1,0 +1,89 @@
+//! What is known of a request when it is decided upon: borrowed, never copied.
+
+use std::net::SocketAddr;
+
+use http::{HeaderMap, Method};
+
+use crate::resource::metadata::Metadata;
+
+/// The head of a request and the connection it came by.
+///
+/// `authority` is the `:authority` or `Host` value as the caller wrote it, port included; `path` is path and
+/// query as sent (`/` when empty). Headers named `host` or starting with `:` are answered from these fields.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestFacts<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// Host, with port if one was given.
+    pub authority: &'a str,
+    /// Path and query.
+    pub path: &'a str,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The connection.
+    pub connection: &'a ConnectionFacts,
+    /// What earlier filters found out (`dynamic_metadata`).
+    pub dynamic_metadata: &'a Metadata,
+}
+
+impl<'a> RequestFacts<'a> {
+    /// The path without query and fragment.
+    #[must_use]
+    pub fn path_only(&self) -> &'a str {
+        self.path.split(['?', '#']).next().unwrap_or("")
+    }
+
+    /// The query, without `?`, if there is one.
+    #[must_use]
+    pub fn query(&self) -> Option<&'a str> {
+        let (_, query) = self.path.split_once('?')?;
+        Some(query.split('#').next().unwrap_or(""))
+    }
+
+    /// Whether the request is gRPC: `content-type` is `application/grpc` or starts with `application/grpc+`.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        is_grpc(self.headers)
+    }
+}
+
+/// Whether these headers announce gRPC (not gRPC-Web).
+#[must_use]
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"))
+        .is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
+}
+
+/// What is known of the connection a request came by; empty for a request made in this process.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionFacts {
+    /// The peer.
+    pub remote: Option<SocketAddr>,
+    /// Our own side.
+    pub local: Option<SocketAddr>,
+    /// HTTP version as `%PROTOCOL%` writes it; empty when unknown.
+    pub protocol: &'static str,
+    /// TLS facts, when the connection is TLS.
+    pub tls: Option<TlsFacts>,
+}
+
+/// What the TLS handshake told.
+#[derive(Clone, Debug, Default)]
+pub struct TlsFacts {
+    /// The peer presented a certificate.
+    pub presented: bool,
+    /// The certificate was validated.
+    pub validated: bool,
+    /// The SNI.
+    pub server_name: String,
+    /// Version as `%DOWNSTREAM_TLS_VERSION%` writes it, e.g. `TLSv1.3`.
+    pub version: String,
+    /// URI subject alternative names of the peer.
+    pub peer_uri_sans: Vec<String>,
+    /// Subject of the peer's certificate.
+    pub peer_subject: String,
+}

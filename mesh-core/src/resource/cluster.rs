@@ -1,0 +1,276 @@
+//! `envoy.config.cluster.v3.Cluster`: an upstream, how its hosts are found, chosen, limited and spoken to.
+
+use std::time::Duration;
+
+use super::Name;
+use super::endpoint::ClusterLoadAssignment;
+use super::metadata::Metadata;
+
+/// An upstream service (or a subset of one).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    /// The name routes refer to.
+    pub name: Name,
+    /// Where its endpoints come from.
+    pub discovery: Discovery,
+    /// Limit of one TCP (and TLS) connect, default 5 s.
+    pub connect_timeout: Duration,
+    /// How a host is picked.
+    pub lb_policy: LbPolicy,
+    /// `common_lb_config.healthy_panic_threshold` in percent, default 50; 0 turns panic off.
+    pub healthy_panic_threshold: f64,
+    /// Concurrency limits of this process towards the cluster.
+    pub circuit_breakers: CircuitBreakers,
+    /// Which HTTP version is spoken to the hosts.
+    pub protocol: UpstreamProtocol,
+    /// Limits of connections of either HTTP version.
+    pub http: HttpConnectionOptions,
+    /// HTTP/2 settings; used when HTTP/2 is spoken.
+    pub http2: Http2Options,
+    /// TCP keep-alive of upstream connections; `None` leaves it off.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// `metadata`, e.g. the Istio object that made it.
+    pub metadata: Metadata,
+}
+
+impl Cluster {
+    /// A cluster with Envoy's defaults.
+    pub fn new(name: impl Into<Name>, discovery: Discovery) -> Self {
+        Self {
+            name: name.into(),
+            discovery,
+            connect_timeout: Duration::from_secs(5),
+            lb_policy: LbPolicy::RoundRobin,
+            healthy_panic_threshold: 50.0,
+            circuit_breakers: CircuitBreakers::default(),
+            protocol: UpstreamProtocol::Http1,
+            http: HttpConnectionOptions::default(),
+            http2: Http2Options::default(),
+            tcp_keepalive: None,
+            metadata: Metadata::new(),
+        }
+    }
+}
+
+/// `Cluster.type`: where endpoints come from.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Discovery {
+    /// `STATIC`: listed in the cluster.
+    Static(ClusterLoadAssignment),
+    /// `EDS`: sent apart, under `service_name` (by default the cluster's name).
+    Eds {
+        /// The name asked for.
+        service_name: Name,
+    },
+    /// `STRICT_DNS`: every address of every listed name is a host.
+    StrictDns {
+        /// The names, as endpoints with DNS addresses.
+        endpoints: ClusterLoadAssignment,
+        /// When and how they are resolved again.
+        refresh: DnsRefresh,
+    },
+    /// `LOGICAL_DNS`: one host, the first address of one name at connect time.
+    LogicalDns {
+        /// The name, as one endpoint with a DNS address.
+        endpoints: ClusterLoadAssignment,
+        /// When and how it is resolved again.
+        refresh: DnsRefresh,
+    },
+    /// `ORIGINAL_DST`: the address that the caller gave (Istio's `PassthroughCluster`).
+    OriginalDst,
+}
+
+/// `Cluster.dns_refresh_rate` and its companions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnsRefresh {
+    /// How long an answer is used, default 5 s.
+    pub rate: Duration,
+    /// Which address families are wanted.
+    pub family: DnsLookupFamily,
+}
+
+impl Default for DnsRefresh {
+    fn default() -> Self {
+        Self { rate: Duration::from_secs(5), family: DnsLookupFamily::Auto }
+    }
+}
+
+/// `Cluster.dns_lookup_family`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum DnsLookupFamily {
+    /// IPv6, and IPv4 only when there is none.
+    #[default]
+    Auto,
+    /// IPv4 only.
+    V4Only,
+    /// IPv6 only.
+    V6Only,
+    /// IPv4, and IPv6 only when there is none.
+    V4Preferred,
+    /// Both.
+    All,
+}
+
+/// `Cluster.lb_policy` with its settings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum LbPolicy {
+    /// In turn, by weight.
+    RoundRobin,
+    /// The least loaded of a few random hosts.
+    LeastRequest(LeastRequest),
+    /// Uniform; weights are ignored.
+    Random,
+}
+
+/// `Cluster.LeastRequestLbConfig`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LeastRequest {
+    /// Hosts drawn per pick, at least 2, default 2.
+    pub choice_count: u32,
+    /// Exponent of the active requests when weights differ, default 1.0.
+    pub active_request_bias: f64,
+    /// `FULL_SCAN`: look at every host instead of a draw.
+    pub full_scan: bool,
+}
+
+impl Default for LeastRequest {
+    fn default() -> Self {
+        Self { choice_count: 2, active_request_bias: 1.0, full_scan: false }
+    }
+}
+
+/// `Cluster.circuit_breakers`: one set of limits per routing priority.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct CircuitBreakers {
+    /// For routes of priority `DEFAULT`.
+    pub default: Thresholds,
+    /// For routes of priority `HIGH`.
+    pub high: Thresholds,
+}
+
+/// `CircuitBreakers.Thresholds`: how much this process may have under way towards the cluster.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Open connections, default 1024. Never fails a request by itself.
+    pub max_connections: u32,
+    /// Requests waiting for a connection, default 1024.
+    pub max_pending_requests: u32,
+    /// Requests under way, default 1024.
+    pub max_requests: u32,
+    /// Retries under way, default 3; ignored when `retry_budget` is set.
+    pub max_retries: u32,
+    /// Retries as a share of what is under way, instead of `max_retries`.
+    pub retry_budget: Option<RetryBudget>,
+    /// `max_connection_pools`, default unlimited.
+    pub max_connection_pools: u32,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            max_connections: 1024,
+            max_pending_requests: 1024,
+            max_requests: 1024,
+            max_retries: 3,
+            retry_budget: None,
+            max_connection_pools: u32::MAX,
+        }
+    }
+}
+
+/// `Thresholds.RetryBudget`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RetryBudget {
+    /// Retries allowed, in percent of active and pending requests, default 20.
+    pub budget_percent: f64,
+    /// Always allowed at once, default 3.
+    pub min_retry_concurrency: u32,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { budget_percent: 20.0, min_retry_concurrency: 3 }
+    }
+}
+
+/// Which HTTP version is spoken to the hosts (`HttpProtocolOptions.upstream_protocol_options`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1, the default.
+    #[default]
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+    /// What the caller speaks.
+    UseDownstream,
+}
+
+/// `HttpProtocolOptions` common to both HTTP versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpConnectionOptions {
+    /// A connection without requests is closed after this, default 1 h; `None` never.
+    pub idle_timeout: Option<Duration>,
+    /// A connection is drained after this, default never.
+    pub max_connection_duration: Option<Duration>,
+    /// Requests per connection before it is drained; `None` is unlimited.
+    pub max_requests_per_connection: Option<u32>,
+    /// `max_stream_duration` of the cluster, default none.
+    pub max_stream_duration: Option<Duration>,
+}
+
+impl Default for HttpConnectionOptions {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Some(Duration::from_secs(3600)),
+            max_connection_duration: None,
+            max_requests_per_connection: None,
+            max_stream_duration: None,
+        }
+    }
+}
+
+/// `Http2ProtocolOptions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2Options {
+    /// Streams at once on a connection, default 2^31−1 (what the peer allows counts too).
+    pub max_concurrent_streams: u32,
+    /// Flow-control window of a stream in bytes, default 256 MiB in older Envoys, 16 MiB here.
+    pub initial_stream_window_size: u32,
+    /// Flow-control window of a connection in bytes, default 24 MiB.
+    pub initial_connection_window_size: u32,
+    /// Pings on the connection; `None` leaves them off.
+    pub keepalive: Option<Http2Keepalive>,
+}
+
+impl Default for Http2Options {
+    fn default() -> Self {
+        Self {
+            max_concurrent_streams: (1 << 31) - 1,
+            initial_stream_window_size: 16 << 20,
+            initial_connection_window_size: 24 << 20,
+            keepalive: None,
+        }
+    }
+}
+
+/// `KeepaliveSettings`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2Keepalive {
+    /// A ping is sent this often.
+    pub interval: Duration,
+    /// The connection is closed when an answer takes longer.
+    pub timeout: Duration,
+}
+
+/// `TcpKeepalive`; `None` leaves the operating system's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct TcpKeepalive {
+    /// Unanswered probes before the connection is dead.
+    pub probes: Option<u32>,
+    /// Idle time before the first probe.
+    pub time: Option<Duration>,
+    /// Time between probes.
+    pub interval: Option<Duration>,
+}
