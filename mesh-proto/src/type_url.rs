@@ -132,6 +132,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_type_url_names_a_message_of_the_api() {
+        for (constant, type_url) in ALL {
+            assert!(
+                crate::descriptors::message(type_name(type_url)).is_some(),
+                "{constant} = {type_url}"
+            );
+        }
+    }
+
+    #[test]
     fn a_type_name_is_what_follows_the_last_slash() {
         assert_eq!(type_name(CLUSTER), "envoy.config.cluster.v3.Cluster");
         assert_eq!(type_name("a/b/c.D"), "c.D");
