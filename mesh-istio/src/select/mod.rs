@@ -1,0 +1,24 @@
+//! Who is affected by what: visibility, precedence, most specific hosts, merging, layering.
+//!
+//! Decisions only: nothing here builds a message. Follows Istio's `exportTo` rules, its choice of VirtualService by host, and its look-up
+//! and merging of DestinationRules.
+
+pub mod host;
+
+mod destination_rule;
+mod policy;
+mod virtual_service;
+mod visible;
+
+pub use destination_rule::{DestinationRules, MergedRule};
+pub use policy::{EffectivePolicy, effective};
+pub use virtual_service::{MeshVirtualService, virtual_services};
+pub use visible::{is_exported, services};
+
+use std::collections::BTreeMap;
+
+/// Whether every pair of `selector` stands in `labels`.
+#[must_use]
+pub fn labels_match(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
+    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
