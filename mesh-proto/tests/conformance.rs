@@ -173,3 +173,52 @@ fn what_istiod_sent_has_no_field_numbers_unknown_here() {
     }
     println!("conformance: {resources} ran, 0 skipped");
 }
+
+#[test]
+fn what_envoy_was_observed_with_parses() {
+    let Some(folder) = data() else {
+        println!("conformance: 0 ran, 1 skipped");
+        return;
+    };
+    let observed = fs::read_to_string(folder.join("envoy-observed/http.json")).unwrap();
+    let observed: Value = serde_json::from_str(&observed).unwrap();
+    let parts = [
+        ("routes", "envoy.config.route.v3.Route"),
+        ("virtual_host", "envoy.config.route.v3.VirtualHost"),
+        ("route_config", "envoy.config.route.v3.RouteConfiguration"),
+        (
+            "http_filters",
+            "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
+        ),
+        ("http_connection_manager", type_url::HTTP_CONNECTION_MANAGER),
+    ];
+    let (mut ran, mut skipped) = (0, 0);
+    for case in observed["cases"].as_array().unwrap() {
+        let Some(config) = case["envoy_config"].as_object() else {
+            continue;
+        };
+        for (part, config) in config {
+            let Some((_, message)) = parts.iter().find(|(name, _)| name == part) else {
+                skipped += 1; // runtime keys are not messages
+                continue;
+            };
+            for config in config
+                .as_array()
+                .map_or(std::slice::from_ref(config), Vec::as_slice)
+            {
+                let bytes = json::encode(message, config)
+                    .unwrap_or_else(|error| panic!("{}: {part}: {error}", case["name"]));
+                let printed = json::to_json(message, &bytes).unwrap();
+                assert_eq!(
+                    json::encode(message, &printed).unwrap(),
+                    bytes,
+                    "{}: {part}",
+                    case["name"]
+                );
+                ran += 1;
+            }
+        }
+    }
+    assert!(ran > 0);
+    println!("conformance: {ran} ran, {skipped} skipped");
+}

@@ -1,5 +1,7 @@
 //! What is wrong with a JSON document, or with a message to be printed, and where.
 
+use serde_json::Value;
+
 use crate::path::FieldPath;
 
 /// A conversion that failed: `virtual_hosts[0].routes[1].weight: expected an unsigned integer, got a string`.
@@ -79,5 +81,38 @@ impl std::error::Error for JsonError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         // The problem is part of this level's text; what lies below it is the source.
         self.problem.source()
+    }
+}
+
+/// A JSON value of the wrong kind.
+pub(super) fn wrong(path: &FieldPath<'_>, expected: &'static str, json: &Value) -> JsonError {
+    let found = match json {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    JsonError::new(path, Problem::Kind { expected, found })
+}
+
+/// Text of the right kind that does not say what it should.
+pub(super) fn invalid(path: &FieldPath<'_>, text: &str, expected: &str) -> JsonError {
+    // Long values are cut, lest a whole file ends up in a message.
+    let shown: String = text.chars().take(80).collect();
+    JsonError::new(path, Problem::Value(format!("{shown:?} is not {expected}")))
+}
+
+/// A number or string that is not what is expected is shown; of anything else the kind is named.
+pub(super) fn wrong_or_invalid(
+    path: &FieldPath<'_>,
+    expected: &'static str,
+    json: &Value,
+) -> JsonError {
+    match json {
+        Value::Number(number) => invalid(path, &number.to_string(), expected),
+        Value::String(text) => invalid(path, text, expected),
+        _ => wrong(path, expected, json),
     }
 }

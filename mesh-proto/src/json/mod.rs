@@ -3,11 +3,26 @@
 //! Written on descriptors rather than on generated code, so every type of the pool converts, by name. Printing never fails because of
 //! what an `Any` holds; parsing is strict and says where. Spec: "ProtoJSON Format" of the protobuf documentation. YAML is for
 //! whoever reads files: it arrives here as a `serde_json::Value`.
+//!
+//! ```
+//! use mesh_proto::envoy::config::route::v3::VirtualHost;
+//! use mesh_proto::json::{from_json, to_json_of};
+//!
+//! let written = serde_json::json!({ "name": "reviews", "domains": ["*"], "require_tls": "ALL" });
+//! let host: VirtualHost = from_json(&written)?;
+//! assert_eq!(host.domains, ["*"]);
+//! assert_eq!(to_json_of(&host)?["requireTls"], "ALL");
+//!
+//! let refused = from_json::<VirtualHost>(&serde_json::json!({ "routes": [{ "nmae": "a" }] }));
+//! assert_eq!(refused.unwrap_err().to_string(), "routes[0].nmae: unknown field of envoy.config.route.v3.Route");
+//! # Ok::<(), mesh_proto::json::JsonError>(())
+//! ```
 
 mod error;
 mod number;
 mod parse;
 mod print;
+mod scalar;
 mod time;
 
 pub use self::error::{JsonError, Problem};

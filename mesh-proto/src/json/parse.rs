@@ -5,30 +5,24 @@
 
 use std::collections::BTreeMap;
 
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
 use prost::encoding::{WireType, encode_key, encode_varint};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value};
 
-use super::{JsonError, Problem, UnknownFields, is_one_value, number, time};
+use super::error::{invalid, wrong};
+use super::scalar::{base64, scalar, string, varint};
+use super::{JsonError, Problem, UnknownFields, is_one_value, time};
 use crate::path::FieldPath;
 use crate::type_url::type_name;
 use crate::{MAX_DEPTH, descriptors};
 
-const BASE64: GeneralPurposeConfig = GeneralPurposeConfig::new()
-    .with_decode_allow_trailing_bits(true)
-    .with_decode_padding_mode(DecodePaddingMode::Indifferent);
-const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, BASE64);
-const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, BASE64);
+type Parsed<T> = Result<T, JsonError>;
 
 /// Reads messages out of JSON.
 pub(super) struct Parser<'u> {
     policy: UnknownFields,
     unknown: &'u mut Vec<String>,
 }
-
-type Parsed<T> = Result<T, JsonError>;
 
 impl<'u> Parser<'u> {
     pub(super) fn new(policy: UnknownFields, unknown: &'u mut Vec<String>) -> Self {
@@ -340,115 +334,6 @@ fn opaque(type_url: &str, members: &Map<String, Value>, path: &FieldPath<'_>) ->
     bytes.ok_or_else(|| JsonError::new(path, Problem::UnknownMessage(type_url.to_owned())))
 }
 
-/// Writes a value that is no message behind its key; says whether it is zero.
-fn scalar(kind: &Kind, json: &Value, path: &FieldPath<'_>, out: &mut Vec<u8>) -> Parsed<bool> {
-    match kind {
-        Kind::Bool => {
-            let Value::Bool(value) = json else {
-                return Err(wrong(path, "true or false", json));
-            };
-            encode_varint(u64::from(*value), out);
-            Ok(!value)
-        }
-        Kind::String => {
-            let text = string(json, "a string", path)?;
-            encode_varint(text.len() as u64, out);
-            out.extend_from_slice(text.as_bytes());
-            Ok(text.is_empty())
-        }
-        Kind::Bytes => {
-            let text = string(json, "base64", path)?;
-            let bytes = base64(text).ok_or_else(|| invalid(path, text, "base64"))?;
-            encode_varint(bytes.len() as u64, out);
-            out.extend_from_slice(&bytes);
-            Ok(bytes.is_empty())
-        }
-        Kind::Double => {
-            let value = number::parse_double(json)
-                .ok_or_else(|| wrong_or_invalid(path, "a number", json))?;
-            out.extend_from_slice(&value.to_le_bytes());
-            Ok(value.to_bits() == 0)
-        }
-        Kind::Float => {
-            let value = number::parse_float(json)
-                .ok_or_else(|| wrong_or_invalid(path, "a 32-bit number", json))?;
-            out.extend_from_slice(&value.to_le_bytes());
-            Ok(value.to_bits() == 0)
-        }
-        Kind::Enum(descriptor) => {
-            let number = match json {
-                Value::Null if descriptor.full_name() == "google.protobuf.NullValue" => 0,
-                Value::String(name) => descriptor
-                    .get_value_by_name(name)
-                    .ok_or_else(|| {
-                        invalid(
-                            path,
-                            name,
-                            &format!("a value of {}", descriptor.full_name()),
-                        )
-                    })?
-                    .number(),
-                _ => integer(json, "an enum name or number", path)?,
-            };
-            varint(number.into(), out);
-            Ok(number == 0)
-        }
-        Kind::Int32 => {
-            integer::<i32>(json, "a 32-bit integer", path).map(|value| varint(value.into(), out))
-        }
-        Kind::Int64 => {
-            integer::<i64>(json, "a 64-bit integer", path).map(|value| varint(value, out))
-        }
-        Kind::Uint32 => integer::<u32>(json, "an unsigned 32-bit integer", path)
-            .map(|value| varint(value.into(), out)),
-        Kind::Uint64 => integer::<u64>(json, "an unsigned 64-bit integer", path).map(|value| {
-            encode_varint(value, out);
-            value == 0
-        }),
-        Kind::Sint32 => {
-            integer::<i32>(json, "a 32-bit integer", path).map(|value| zigzag(value.into(), out))
-        }
-        Kind::Sint64 => {
-            integer::<i64>(json, "a 64-bit integer", path).map(|value| zigzag(value, out))
-        }
-        Kind::Fixed32 => integer::<u32>(json, "an unsigned 32-bit integer", path)
-            .map(|value| fixed(value.to_le_bytes(), out)),
-        Kind::Fixed64 => integer::<u64>(json, "an unsigned 64-bit integer", path)
-            .map(|value| fixed(value.to_le_bytes(), out)),
-        Kind::Sfixed32 => integer::<i32>(json, "a 32-bit integer", path)
-            .map(|value| fixed(value.to_le_bytes(), out)),
-        Kind::Sfixed64 => integer::<i64>(json, "a 64-bit integer", path)
-            .map(|value| fixed(value.to_le_bytes(), out)),
-        Kind::Message(_) => Err(wrong(path, "a value", json)),
-    }
-}
-
-fn integer<T: TryFrom<i128>>(
-    json: &Value,
-    expected: &'static str,
-    path: &FieldPath<'_>,
-) -> Parsed<T> {
-    number::parse_integer(json)
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| wrong_or_invalid(path, expected, json))
-}
-
-/// Negative numbers are ten bytes long: sign-extended, as protobuf wants it.
-fn varint(value: i64, out: &mut Vec<u8>) -> bool {
-    encode_varint(value.cast_unsigned(), out);
-    value == 0
-}
-
-fn zigzag(value: i64, out: &mut Vec<u8>) -> bool {
-    encode_varint(((value << 1) ^ (value >> 63)).cast_unsigned(), out);
-    value == 0
-}
-
-fn fixed<const N: usize>(bytes: [u8; N], out: &mut Vec<u8>) -> bool {
-    out.extend_from_slice(&bytes);
-    bytes.iter().all(|byte| *byte == 0)
-}
-
 fn seconds_and_nanos((seconds, nanos): (i64, i32), out: &mut Vec<u8>) {
     for (number, value) in [(1, seconds), (2, i64::from(nanos))] {
         if value != 0 {
@@ -482,13 +367,6 @@ fn takes_null(field: &FieldDescriptor) -> bool {
         }
 }
 
-fn base64(text: &str) -> Option<Vec<u8>> {
-    STANDARD
-        .decode(text)
-        .or_else(|_| URL_SAFE.decode(text))
-        .ok()
-}
-
 /// `fooBar.baz` as `foo_bar.baz`; `None` if it is not in lowerCamelCase.
 fn snake(path: &str) -> Option<String> {
     let mut out = String::with_capacity(path.len());
@@ -508,35 +386,4 @@ fn snake(path: &str) -> Option<String> {
 fn object<'j>(json: &'j Value, path: &FieldPath<'_>) -> Parsed<&'j Map<String, Value>> {
     json.as_object()
         .ok_or_else(|| wrong(path, "an object", json))
-}
-
-fn string<'j>(json: &'j Value, expected: &'static str, path: &FieldPath<'_>) -> Parsed<&'j str> {
-    json.as_str().ok_or_else(|| wrong(path, expected, json))
-}
-
-fn wrong(path: &FieldPath<'_>, expected: &'static str, json: &Value) -> JsonError {
-    let found = match json {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    };
-    JsonError::new(path, Problem::Kind { expected, found })
-}
-
-fn invalid(path: &FieldPath<'_>, text: &str, expected: &str) -> JsonError {
-    // Long values are cut, lest a whole file ends up in a message.
-    let shown: String = text.chars().take(80).collect();
-    JsonError::new(path, Problem::Value(format!("{shown:?} is not {expected}")))
-}
-
-/// A number or string that is not what is expected is shown; of anything else the kind is named.
-fn wrong_or_invalid(path: &FieldPath<'_>, expected: &'static str, json: &Value) -> JsonError {
-    match json {
-        Value::Number(number) => invalid(path, &number.to_string(), expected),
-        Value::String(text) => invalid(path, text, expected),
-        _ => wrong(path, expected, json),
-    }
 }

@@ -4,6 +4,18 @@
 //! descriptors. [`walk`] visits every set field; [`unread_fields`] keeps those that a [`ReadSet`] does not list, field numbers that
 //! nobody knows, and `Any` payloads of unknown types. Nothing here judges values, and well-known messages (durations, wrappers,
 //! `Struct`, ...) count as one value: who reads the field reads all of it.
+//!
+//! ```
+//! use mesh_proto::{json, unknown};
+//!
+//! let cluster = "envoy.config.cluster.v3.Cluster";
+//! let reads = unknown::ReadSet::new(&[(cluster, &["name", "connect_timeout"])])?;
+//! let bytes = json::encode(cluster, &serde_json::json!({ "name": "a", "connectTimeout": "1s", "dnsRefreshRate": "5s" }))?;
+//! let unread = unknown::unread_fields(cluster, &bytes, &reads)?;
+//! assert_eq!(unread.len(), 1);
+//! assert_eq!(unread[0].path, "dns_refresh_rate");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod read_set;
 mod walk;

@@ -128,6 +128,19 @@ fn field_numbers_that_nobody_knows_are_listed_with_their_path() {
 }
 
 #[test]
+fn an_any_and_a_map_entry_have_no_other_fields_either() {
+    // typed_per_filter_config: { "f": Any { 3: 1 }, 4: 1 }
+    let entry = [field(1, b"f"), field(2, b"\x18\x01"), b"\x20\x01".to_vec()].concat();
+    assert_eq!(
+        unread_bytes(&field(2, &field(15, &entry))).unwrap(),
+        [
+            "virtual_hosts[0].typed_per_filter_config.#4 (field 4 is unknown in envoy.config.route.v3.VirtualHost.TypedPerFilterConfigEntry)",
+            "virtual_hosts[0].typed_per_filter_config[\"f\"].#3 (field 3 is unknown in google.protobuf.Any)",
+        ]
+    );
+}
+
+#[test]
 fn zero_in_a_field_without_presence_is_not_set() {
     // name: "", ignore_port_in_host_matching (14, bool): false; virtual_hosts: [{}]
     let bytes = b"\x0a\x00\x70\x00\x12\x00";

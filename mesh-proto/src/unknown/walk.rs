@@ -113,7 +113,7 @@ where
             return Err(WalkError::TooDeep(path.to_string()));
         }
         match message.full_name() {
-            "google.protobuf.Any" => self.any(bytes, path, depth),
+            "google.protobuf.Any" => self.any(message, bytes, path, depth),
             name if json::is_one_value(name) => Ok(()),
             _ => self.message(message, bytes, path, depth),
         }
@@ -183,7 +183,7 @@ where
         let Kind::Message(value) = entry.map_entry_value_field().kind() else {
             return Ok(());
         };
-        let (key, payload) = key_and_value(bytes).map_err(|_| malformed(path))?;
+        let (key, payload) = self.parts(entry, bytes, path)?;
         let key = match key {
             None => Cow::Borrowed(""),
             Some(Payload::Bytes(text)) => std::str::from_utf8(text)
@@ -200,8 +200,29 @@ where
         }
     }
 
-    fn any(&mut self, bytes: &[u8], path: &FieldPath<'_>, depth: usize) -> Result<(), WalkError> {
-        let (type_url, value) = key_and_value(bytes).map_err(|_| malformed(path))?;
+    fn parts<'b>(
+        &mut self,
+        message: &MessageDescriptor,
+        bytes: &'b [u8],
+        path: &FieldPath<'_>,
+    ) -> Result<(Option<Payload<'b>>, Option<Payload<'b>>), WalkError> {
+        let unknown = |number| {
+            (self.visit)(
+                &path.number(number),
+                Found::UnknownNumber { message, number },
+            );
+        };
+        key_and_value(bytes, unknown).map_err(|_| malformed(path))
+    }
+
+    fn any(
+        &mut self,
+        any: &MessageDescriptor,
+        bytes: &[u8],
+        path: &FieldPath<'_>,
+        depth: usize,
+    ) -> Result<(), WalkError> {
+        let (type_url, value) = self.parts(any, bytes, path)?;
         let (type_url, value) = match (type_url, value) {
             (None, None) => return Ok(()),
             (Some(Payload::Bytes(type_url)), None) => (type_url, &[][..]),
@@ -273,15 +294,18 @@ fn malformed(path: &FieldPath<'_>) -> WalkError {
     WalkError::Malformed(path.to_string())
 }
 
-/// Fields 1 and 2 of a message, the last of each: what a map entry and an `Any` consist of.
-fn key_and_value(bytes: &[u8]) -> Result<(Option<Payload<'_>>, Option<Payload<'_>>), Malformed> {
+/// Fields 1 and 2 of a message, the last of each: what a map entry and an `Any` consist of. Numbers besides are handed on.
+fn key_and_value(
+    bytes: &[u8],
+    mut other: impl FnMut(u32),
+) -> Result<(Option<Payload<'_>>, Option<Payload<'_>>), Malformed> {
     let (mut key, mut value) = (None, None);
     let mut fields = Fields::new(bytes);
     while let Some(field) = fields.next()? {
         match field.number {
             1 => key = Some(field.payload),
             2 => value = Some(field.payload),
-            _ => {}
+            number => other(number),
         }
     }
     Ok((key, value))
