@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Request, header};
 
 use crate::resource::metadata::Metadata;
 
@@ -29,6 +29,22 @@ pub struct RequestFacts<'a> {
 }
 
 impl<'a> RequestFacts<'a> {
+    /// The facts of an `http` request. An absolute URI's authority goes before the `Host` header (RFC 9112).
+    pub fn of<B>(request: &'a Request<B>, connection: &'a ConnectionFacts, dynamic_metadata: &'a Metadata) -> Self {
+        let uri = request.uri();
+        let host = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let secure = connection.tls.is_some();
+        Self {
+            method: request.method(),
+            scheme: uri.scheme_str().unwrap_or(if secure { "https" } else { "http" }),
+            authority: uri.authority().map(http::uri::Authority::as_str).or_else(host).unwrap_or(""),
+            path: uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
+            headers: request.headers(),
+            connection,
+            dynamic_metadata,
+        }
+    }
+
     /// The path without query and fragment.
     #[must_use]
     pub fn path_only(&self) -> &'a str {
@@ -38,8 +54,8 @@ impl<'a> RequestFacts<'a> {
     /// The query, without `?`, if there is one.
     #[must_use]
     pub fn query(&self) -> Option<&'a str> {
-        let (_, query) = self.path.split_once('?')?;
-        Some(query.split('#').next().unwrap_or(""))
+        let without_fragment = self.path.split('#').next().unwrap_or("");
+        without_fragment.split_once('?').map(|(_, query)| query)
     }
 
     /// Whether the request is gRPC: `content-type` is `application/grpc` or starts with `application/grpc+`.
@@ -53,7 +69,7 @@ impl<'a> RequestFacts<'a> {
 #[must_use]
 pub fn is_grpc(headers: &HeaderMap) -> bool {
     headers
-        .get(http::header::CONTENT_TYPE)
+        .get(header::CONTENT_TYPE)
         .and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"))
         .is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
 }

@@ -1,0 +1,213 @@
+//! A route in compiled form.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::uri::Authority;
+
+use super::ClusterId;
+use super::redirect::CompiledRedirect;
+use super::rewrite::{CompiledHostRewrite, CompiledPathRewrite};
+use super::weighted::Weights;
+use crate::engine::headers::HeaderChanges;
+use crate::engine::matcher::HeaderKey;
+use crate::engine::retry::Retry;
+use crate::engine::timeout::RouteTimeouts;
+use crate::resource::Name;
+use crate::resource::metadata::Metadata;
+use crate::resource::retry::RetryPolicy;
+use crate::resource::route::{FractionalPercent, HashPolicy, HedgePolicy, RoutingPriority, UpgradeConfig};
+
+/// A route, ready for the request path. What configuration leaves to the virtual host is already filled in.
+#[derive(Debug)]
+pub struct CompiledRoute {
+    pub(super) name: Name,
+    pub(super) virtual_host: Name,
+    pub(super) action: Action,
+    pub(super) metadata: Metadata,
+    pub(super) request_changes: Box<[Arc<HeaderChanges>]>,
+    pub(super) response_changes: Box<[Arc<HeaderChanges>]>,
+    pub(super) overrides: usize,
+    pub(super) request_body_buffer_limit: Option<u64>,
+}
+
+/// What a route does with a request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Action {
+    /// Sends it to a cluster.
+    Forward(Box<Forwarding>),
+    /// Tells the caller where to go.
+    Redirect(Box<CompiledRedirect>),
+    /// Sends callers without TLS to `https` (`require_tls`).
+    RequireTls,
+    /// Answers it.
+    DirectResponse {
+        /// The status.
+        status: StatusCode,
+        /// The body.
+        body: Bytes,
+    },
+    /// Leaves it to the server that was called.
+    NonForwarding,
+}
+
+/// How a route sends requests on.
+#[derive(Debug)]
+pub struct Forwarding {
+    pub(super) targets: Targets,
+    pub(super) cluster_not_found: StatusCode,
+    pub(super) path_rewrite: Option<CompiledPathRewrite>,
+    pub(super) host_rewrite: Option<CompiledHostRewrite>,
+    pub(super) append_x_forwarded_host: bool,
+    pub(super) timeouts: RouteTimeouts,
+    pub(super) retry: Option<Arc<Retry>>,
+    pub(super) retry_policy: Option<Arc<RetryPolicy>>,
+    pub(super) hedge_policy: Option<HedgePolicy>,
+    pub(super) hash_policy: Box<[HashPolicy]>,
+    pub(super) mirrors: Box<[Mirror]>,
+    pub(super) priority: RoutingPriority,
+    pub(super) upgrades: Box<[UpgradeConfig]>,
+    pub(super) metadata_match: Metadata,
+}
+
+/// Where a route sends requests.
+#[derive(Debug)]
+pub(super) enum Targets {
+    One(ClusterRef),
+    Weighted { entries: Box<[Entry]>, weights: Weights, random_value_header: Option<HeaderKey> },
+}
+
+/// One of several weighted clusters.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) cluster: ClusterRef,
+    pub(super) request_changes: Option<HeaderChanges>,
+    pub(super) response_changes: Option<HeaderChanges>,
+    pub(super) host_rewrite: Option<Authority>,
+    pub(super) metadata_match: Metadata,
+    pub(super) overrides: usize,
+}
+
+/// A cluster that a route names, or the request header that names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterRef {
+    /// By name: the snapshot's number for it, and the name for messages.
+    Cluster(ClusterId, Name),
+    /// By the first value of a request header.
+    Header(HeaderKey),
+}
+
+/// Where copies of requests go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// The cluster.
+    pub cluster: ClusterRef,
+    /// The share of requests copied; each mirror is drawn for on its own. `None` is all.
+    pub runtime_fraction: Option<FractionalPercent>,
+    /// Whether the copy's trace is sampled; `None` is as the original.
+    pub trace_sampled: Option<bool>,
+    /// Whether `-shadow` is appended to the copy's host.
+    pub append_shadow_suffix: bool,
+}
+
+impl CompiledRoute {
+    /// The route's name; may be empty.
+    #[must_use]
+    pub const fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The virtual host's name.
+    #[must_use]
+    pub const fn virtual_host(&self) -> &Name {
+        &self.virtual_host
+    }
+
+    /// What happens to a request.
+    #[must_use]
+    pub const fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// `metadata`.
+    #[must_use]
+    pub const fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The retry policy in force, compiled: the route's, else the virtual host's.
+    #[must_use]
+    pub fn retry(&self) -> Option<&Arc<Retry>> {
+        self.forwarding()?.retry.as_ref()
+    }
+
+    /// The retry policy in force, as configured.
+    #[must_use]
+    pub fn retry_policy(&self) -> Option<&Arc<RetryPolicy>> {
+        self.forwarding()?.retry_policy.as_ref()
+    }
+
+    /// The hedge policy in force.
+    #[must_use]
+    pub fn hedge_policy(&self) -> Option<HedgePolicy> {
+        self.forwarding()?.hedge_policy
+    }
+
+    /// The timeouts, as configured.
+    #[must_use]
+    pub fn timeouts(&self) -> &RouteTimeouts {
+        self.forwarding().map_or(&RouteTimeouts::UNSET, |forwarding| &forwarding.timeouts)
+    }
+
+    /// Where copies go: the route's mirrors, else the virtual host's, else the route configuration's.
+    #[must_use]
+    pub fn mirrors(&self) -> &[Mirror] {
+        self.forwarding().map_or(&[], |forwarding| &forwarding.mirrors)
+    }
+
+    /// What consistent-hashing load balancers hash.
+    #[must_use]
+    pub fn hash_policy(&self) -> &[HashPolicy] {
+        self.forwarding().map_or(&[], |forwarding| &forwarding.hash_policy)
+    }
+
+    /// Which circuit breaker thresholds count.
+    #[must_use]
+    pub fn priority(&self) -> RoutingPriority {
+        self.forwarding().map_or(RoutingPriority::Default, |forwarding| forwarding.priority)
+    }
+
+    /// `upgrade_configs`.
+    #[must_use]
+    pub fn upgrades(&self) -> &[UpgradeConfig] {
+        self.forwarding().map_or(&[], |forwarding| &forwarding.upgrades)
+    }
+
+    /// Status of the answer when the cluster does not exist.
+    #[must_use]
+    pub fn cluster_not_found_response_code(&self) -> StatusCode {
+        self.forwarding().map_or(StatusCode::SERVICE_UNAVAILABLE, |forwarding| forwarding.cluster_not_found)
+    }
+
+    /// How many bytes of a request body are kept; the route's limit, else the virtual host's.
+    #[must_use]
+    pub const fn request_body_buffer_limit(&self) -> Option<u64> {
+        self.request_body_buffer_limit
+    }
+
+    pub(super) fn forwarding(&self) -> Option<&Forwarding> {
+        match &self.action {
+            Action::Forward(forwarding) => Some(forwarding),
+            _ => None,
+        }
+    }
+
+    pub(super) fn entry(&self, at: Option<usize>) -> Option<&Entry> {
+        match &self.forwarding()?.targets {
+            Targets::Weighted { entries, .. } => entries.get(at?),
+            Targets::One(_) => None,
+        }
+    }
+}
