@@ -2,6 +2,15 @@
 //!
 //! Engines know [`crate::resource`] and [`crate::state`], never a snapshot, a socket or a clock.
 
+pub mod circuit_breaker;
 pub mod facts;
+pub mod filter;
 pub mod headers;
+pub mod load_balancing;
+pub mod local_reply;
+pub mod matcher;
+pub mod random;
+pub mod response_flags;
+pub mod retry;
 pub mod routing;
+pub mod timeout;

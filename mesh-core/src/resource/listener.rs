@@ -20,6 +20,8 @@ pub struct Listener {
     pub address: Option<ListenerAddress>,
     /// `traffic_direction`.
     pub direction: Direction,
+    /// `use_original_dst`: stands for every port that no other listener has (`virtualOutbound`).
+    pub use_original_dst: bool,
     /// The chains, in order; the most specific match wins.
     pub filter_chains: Vec<FilterChain>,
     /// Used when no chain matches.
@@ -119,6 +121,33 @@ pub struct HttpConnectionManager {
     pub xff_num_trusted_hops: u32,
     /// `internal_address_config.cidr_ranges`, as address and prefix length.
     pub internal_addresses: Vec<(IpAddr, u8)>,
+}
+
+impl HttpConnectionManager {
+    /// A connection manager with these routes and Envoy's defaults.
+    #[must_use]
+    pub fn inline(routes: Arc<RouteConfiguration>) -> Self {
+        Self::new(RouteSource::Inline(routes))
+    }
+
+    /// A connection manager with Envoy's defaults.
+    #[must_use]
+    pub fn new(routes: RouteSource) -> Self {
+        Self {
+            stat_prefix: String::new(),
+            routes,
+            http_filters: Vec::new(),
+            path: PathNormalization::default(),
+            idle_timeout: Some(Duration::from_secs(3600)),
+            stream_idle_timeout: Some(Duration::from_secs(300)),
+            request_timeout: None,
+            strip_port: StripPort::Keep,
+            upgrades: Vec::new(),
+            use_remote_address: false,
+            xff_num_trusted_hops: 0,
+            internal_addresses: Vec::new(),
+        }
+    }
 }
 
 /// Where a connection manager's routes come from.

@@ -95,6 +95,9 @@ tokens! {
 }
 
 impl RetryOn {
+    /// The empty set.
+    pub const NONE: Self = Self(0);
+
     /// Whether every token of `other` is in this set.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {

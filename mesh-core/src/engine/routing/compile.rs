@@ -66,7 +66,8 @@ impl<'c> Compiler<'c> {
         let config = self.config;
         let changes = level(&config.request_headers, &config.response_headers, &root)?;
         let shared = self.override_set(None, &config.per_filter_config);
-        let mut hosts = Hosts { ignore_port: config.ignore_port_in_host_matching, ..Hosts::default() };
+        let mut hosts = Hosts::default();
+        hosts.ignore_port = config.ignore_port_in_host_matching;
         let (mut virtual_hosts, mut conditions, mut routes) = (Vec::new(), Vec::new(), Vec::new());
         for (number, host) in config.virtual_hosts.iter().enumerate() {
             let at = root.field("virtual_hosts").index(number);

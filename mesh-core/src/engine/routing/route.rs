@@ -197,6 +197,19 @@ impl CompiledRoute {
         self.request_body_buffer_limit
     }
 
+    /// The clusters that the route names, mirrors left out.
+    pub fn cluster_ids(&self) -> impl Iterator<Item = (ClusterId, &Name)> {
+        let (one, entries) = match self.forwarding().map(|forwarding| &forwarding.targets) {
+            Some(Targets::One(cluster)) => (Some(cluster), &[][..]),
+            Some(Targets::Weighted { entries, .. }) => (None, &entries[..]),
+            None => (None, &[][..]),
+        };
+        one.into_iter().chain(entries.iter().map(|entry| &entry.cluster)).filter_map(|cluster| match cluster {
+            ClusterRef::Cluster(id, name) => Some((*id, name)),
+            ClusterRef::Header(_) => None,
+        })
+    }
+
     pub(super) fn forwarding(&self) -> Option<&Forwarding> {
         match &self.action {
             Action::Forward(forwarding) => Some(forwarding),

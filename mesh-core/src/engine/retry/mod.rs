@@ -1,0 +1,184 @@
+//! Whether a failed attempt is tried again, and when.
+//!
+//! `envoy.config.route.v3.RetryPolicy` by Envoy's router: which outcomes each token covers, full-jitter
+//! back-off with a doubling interval, a count of retries. Budgets and concurrency of retries are the circuit
+//! breaker's; choosing another host is load balancing's; replaying the body is the driver's.
+
+mod outcome;
+
+use std::time::Duration;
+
+pub use self::outcome::{Outcome, Reset};
+
+use http::{HeaderMap, StatusCode};
+
+use crate::engine::random::Random;
+use crate::engine::routing::HeaderMatch;
+use crate::resource::Invalid;
+use crate::resource::retry::{RetryOn, RetryPolicy};
+
+/// Envoy's base interval of the back-off.
+pub const BASE_INTERVAL: Duration = Duration::from_millis(25);
+
+/// A compiled retry policy.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    retry_on: RetryOn,
+    num_retries: u32,
+    per_try_timeout: Option<Duration>,
+    status_codes: Box<[StatusCode]>,
+    response_headers: Box<[HeaderMatch]>,
+    request_headers: Box<[HeaderMatch]>,
+    base: Duration,
+    max: Duration,
+    avoid_previous_hosts: bool,
+    host_attempts: u32,
+}
+
+/// What one request still may retry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryState {
+    left: u32,
+    interval: Duration,
+    retried: bool,
+}
+
+/// What to do after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The attempt's outcome is the request's.
+    Finish,
+    /// As `Finish`, and the outcome would have been retried if any retry were left (flag `URX`).
+    Exhausted,
+    /// Try again after this long.
+    RetryAfter(Duration),
+}
+
+impl Retry {
+    /// Compiles a policy.
+    ///
+    /// # Errors
+    /// A header matcher that does not compile; the field is relative to the policy.
+    pub fn compile(policy: &RetryPolicy, mut invalid: impl FnMut(&str, String) -> Invalid) -> Result<Self, Invalid> {
+        let base = policy.base_interval.unwrap_or(BASE_INTERVAL).max(Duration::from_millis(1));
+        let max = policy.max_interval.unwrap_or(base.saturating_mul(10)).max(base);
+        let mut compile = |field: &str, matchers: &[crate::resource::matcher::HeaderMatcher]| {
+            matchers
+                .iter()
+                .enumerate()
+                .map(|(at, one)| HeaderMatch::compile(one).map_err(|problem| invalid(&format!("{field}[{at}]"), problem.to_string())))
+                .collect::<Result<Box<[_]>, _>>()
+        };
+        Ok(Self {
+            retry_on: policy.retry_on,
+            num_retries: policy.num_retries.unwrap_or(1),
+            per_try_timeout: policy.per_try_timeout,
+            status_codes: policy.retriable_status_codes.clone().into(),
+            response_headers: compile("retriable_headers", &policy.retriable_headers)?,
+            request_headers: compile("retriable_request_headers", &policy.retriable_request_headers)?,
+            base,
+            max,
+            avoid_previous_hosts: policy.avoid_previous_hosts,
+            host_attempts: policy.host_selection_retry_max_attempts.max(1),
+        })
+    }
+
+    /// The state for one request, or `None` when this request can never be retried.
+    #[must_use]
+    pub fn begin(&self, request: &HeaderMap) -> Option<RetryState> {
+        let wanted = self.request_headers.is_empty() || self.request_headers.iter().any(|one| one.matches(request));
+        (wanted && self.num_retries > 0 && !self.retry_on.is_empty())
+            .then_some(RetryState { left: self.num_retries, interval: self.base, retried: false })
+    }
+
+    /// Limit of each try.
+    #[must_use]
+    pub const fn per_try_timeout(&self) -> Option<Duration> {
+        self.per_try_timeout
+    }
+
+    /// How often another host is drawn to avoid the ones already tried; 0 when any host will do.
+    #[must_use]
+    pub const fn host_attempts(&self) -> u32 {
+        if self.avoid_previous_hosts { self.host_attempts } else { 0 }
+    }
+
+    /// Decides after an attempt. Spends a retry only when it answers [`Verdict::RetryAfter`].
+    pub fn on_attempt(&self, state: &mut RetryState, outcome: &Outcome<'_>, random: &mut Random) -> Verdict {
+        if !self.covers(outcome) {
+            return Verdict::Finish;
+        }
+        if state.left == 0 {
+            return Verdict::Exhausted;
+        }
+        state.left -= 1;
+        state.retried = true;
+        let wait = state.interval.mul_f64(random.fraction());
+        state.interval = state.interval.saturating_mul(2).min(self.max);
+        Verdict::RetryAfter(wait)
+    }
+
+    /// Whether the policy's tokens cover an outcome.
+    #[must_use]
+    pub fn covers(&self, outcome: &Outcome<'_>) -> bool {
+        match outcome {
+            Outcome::Response { status, headers } => self.covers_response(*status, headers),
+            Outcome::Reset(reset) => self.retry_on.intersects(reset.tokens()),
+            Outcome::TryTimeout => {
+                self.retry_on.intersects(RetryOn::FIVE_XX.union(RetryOn::GATEWAY_ERROR).union(RetryOn::RESET))
+            }
+        }
+    }
+
+    fn covers_response(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let on = |token| self.retry_on.contains(token);
+        // A rate-limited answer is retried only on request: retrying it would add to the load that caused it.
+        if headers.contains_key("x-envoy-ratelimited") {
+            return on(RetryOn::ENVOY_RATELIMITED);
+        }
+        let code = status.as_u16();
+        (on(RetryOn::FIVE_XX) && status.is_server_error())
+            || (on(RetryOn::GATEWAY_ERROR) && matches!(code, 502..=504))
+            || (on(RetryOn::RETRIABLE_4XX) && code == 409)
+            || (on(RetryOn::RETRIABLE_STATUS_CODES) && self.status_codes.contains(&status))
+            || (on(RetryOn::RETRIABLE_HEADERS) && self.response_headers.iter().any(|one| one.matches(headers)))
+            || self.covers_grpc(headers)
+    }
+
+    fn covers_grpc(&self, headers: &HeaderMap) -> bool {
+        const GRPC: RetryOn = RetryOn::CANCELLED
+            .union(RetryOn::DEADLINE_EXCEEDED)
+            .union(RetryOn::RESOURCE_EXHAUSTED)
+            .union(RetryOn::INTERNAL)
+            .union(RetryOn::UNAVAILABLE);
+        if !self.retry_on.intersects(GRPC) {
+            return false;
+        }
+        let token = match headers.get("grpc-status").map(http::HeaderValue::as_bytes) {
+            Some(b"1") => RetryOn::CANCELLED,
+            Some(b"4") => RetryOn::DEADLINE_EXCEEDED,
+            Some(b"8") => RetryOn::RESOURCE_EXHAUSTED,
+            Some(b"13") => RetryOn::INTERNAL,
+            Some(b"14") => RetryOn::UNAVAILABLE,
+            _ => return false,
+        };
+        self.retry_on.contains(token)
+    }
+}
+
+impl RetryState {
+    /// Whether at least one retry was decided.
+    #[must_use]
+    pub const fn has_retried(&self) -> bool {
+        self.retried
+    }
+
+    /// Whether nothing is left to spend, so that keeping a copy of the request is pointless.
+    #[must_use]
+    pub const fn is_spent(&self) -> bool {
+        self.left == 0
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+use http::HeaderValue;
+
+use super::*;
+use crate::resource::{FieldPath, ResourceKind, ResourceName};
+
+fn retry(retry_on: &str) -> Retry {
+    policy(RetryPolicy { retry_on: RetryOn::parse(retry_on).0, num_retries: Some(3), ..RetryPolicy::default() })
+}
+
+fn policy(policy: RetryPolicy) -> Retry {
+    Retry::compile(&policy, |field, problem| {
+        Invalid::new(ResourceName::new(ResourceKind::RouteConfiguration, "r"), FieldPath::from(field), problem)
+    })
+    .unwrap()
+}
+
+fn response(status: u16, headers: &[(&'static str, &'static str)]) -> (StatusCode, HeaderMap) {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(*name, HeaderValue::from_static(value));
+    }
+    (StatusCode::from_u16(status).unwrap(), map)
+}
+
+fn covers(retry_on: &str, status: u16, headers: &[(&'static str, &'static str)]) -> bool {
+    let (status, headers) = response(status, headers);
+    retry(retry_on).covers(&Outcome::Response { status, headers: &headers })
+}
+
+const TERMINATED: Reset = Reset::ConnectionTermination { request_sent: true };
+const UNSENT: Reset = Reset::ConnectionTermination { request_sent: false };
+
+#[test]
+fn each_status_token_covers_its_statuses_only() {
+    for (token, yes, no) in [
+        ("5xx", vec![500, 503, 599], vec![200, 404, 409]),
+        ("gateway-error", vec![502, 503, 504], vec![500, 501, 505]),
+        ("retriable-4xx", vec![409], vec![400, 429]),
+        ("reset", vec![], vec![500, 503]),
+        ("connect-failure", vec![], vec![503]),
+    ] {
+        assert!(yes.iter().all(|status| covers(token, *status, &[])), "{token}");
+        assert!(!no.iter().any(|status| covers(token, *status, &[])), "{token}");
+    }
+}
+
+#[test]
+fn each_reset_token_covers_its_resets_only() {
+    let all = [Reset::ConnectFailure, Reset::ConnectTimeout, TERMINATED, UNSENT, Reset::RemoteReset, Reset::RemoteRefused, Reset::ProtocolError];
+    for (token, expected) in [
+        ("5xx", &all[..]),
+        ("gateway-error", &all[..]),
+        ("reset", &all[..]),
+        ("reset-before-request", &[Reset::ConnectFailure, Reset::ConnectTimeout, UNSENT]),
+        ("connect-failure", &[Reset::ConnectFailure, Reset::ConnectTimeout]),
+        ("refused-stream", &[Reset::RemoteRefused]),
+        ("retriable-4xx", &[]),
+        ("unavailable", &[]),
+    ] {
+        for reset in all {
+            assert_eq!(retry(token).covers(&Outcome::Reset(reset)), expected.contains(&reset), "{token} {reset:?}");
+        }
+        assert!(!retry(token).covers(&Outcome::Reset(Reset::Overflow)), "{token} never retries overflow");
+    }
+}
+
+#[test]
+fn a_try_timeout_is_a_reset_but_no_connect_failure() {
+    for (token, expected) in [("5xx", true), ("gateway-error", true), ("reset", true), ("connect-failure", false), ("refused-stream", false)] {
+        assert_eq!(retry(token).covers(&Outcome::TryTimeout), expected, "{token}");
+    }
+}
+
+#[test]
+fn grpc_tokens_read_the_status_in_the_headers_only() {
+    for (token, code) in [("cancelled", "1"), ("deadline-exceeded", "4"), ("resource-exhausted", "8"), ("internal", "13"), ("unavailable", "14")] {
+        assert!(covers(token, 200, &[("grpc-status", code)]), "{token}");
+        assert!(!covers(token, 200, &[("grpc-status", "2")]), "{token}");
+        assert!(!covers(token, 503, &[]), "{token}");
+    }
+    assert!(!covers("5xx", 200, &[("grpc-status", "14")]), "5xx ignores grpc-status");
+}
+
+#[test]
+fn a_rate_limited_response_is_retried_only_by_its_own_token() {
+    let limited = [("x-envoy-ratelimited", "true")];
+    assert!(!covers("5xx", 503, &limited));
+    assert!(covers("5xx,envoy-ratelimited", 503, &limited));
+    assert!(covers("envoy-ratelimited", 429, &limited));
+}
+
+#[test]
+fn status_lists_need_their_token() {
+    let codes = vec![StatusCode::IM_A_TEAPOT];
+    let (status, headers) = response(418, &[]);
+    let outcome = Outcome::Response { status, headers: &headers };
+    let with = policy(RetryPolicy { retry_on: RetryOn::RETRIABLE_STATUS_CODES, retriable_status_codes: codes.clone(), ..RetryPolicy::default() });
+    let without = policy(RetryPolicy { retry_on: RetryOn::FIVE_XX, retriable_status_codes: codes, ..RetryPolicy::default() });
+    assert!(with.covers(&outcome));
+    assert!(!without.covers(&outcome));
+}
+
+#[test]
+fn back_off_is_full_jitter_over_a_doubling_capped_interval() {
+    let retry = policy(RetryPolicy { retry_on: RetryOn::RESET, num_retries: Some(8), ..RetryPolicy::default() });
+    let mut highest = [Duration::ZERO; 8];
+    let mut random = Random::from_seed(3);
+    for _ in 0..2_000 {
+        let mut state = retry.begin(&HeaderMap::new()).unwrap();
+        for most in &mut highest {
+            let Verdict::RetryAfter(wait) = retry.on_attempt(&mut state, &Outcome::Reset(TERMINATED), &mut random) else { panic!("a retry was left") };
+            *most = wait.max(*most);
+        }
+        assert_eq!(retry.on_attempt(&mut state, &Outcome::Reset(TERMINATED), &mut random), Verdict::Exhausted);
+    }
+    for (most, limit) in highest.iter().zip([25, 50, 100, 200, 250, 250, 250, 250]) {
+        let limit = Duration::from_millis(limit);
+        assert!(*most < limit && *most > limit.mul_f64(0.98), "{highest:?}");
+    }
+}
+
+#[test]
+fn an_uncovered_outcome_finishes_without_spending_a_retry() {
+    let retry = retry("connect-failure");
+    let mut state = retry.begin(&HeaderMap::new()).unwrap();
+    let before = state;
+    assert_eq!(retry.on_attempt(&mut state, &Outcome::TryTimeout, &mut Random::from_seed(1)), Verdict::Finish);
+    assert_eq!(state, before);
+    assert!(!state.has_retried());
+}
+
+#[test]
+fn a_policy_without_count_retries_once_and_one_without_tokens_never() {
+    let once = policy(RetryPolicy { retry_on: RetryOn::RESET, ..RetryPolicy::default() });
+    let mut state = once.begin(&HeaderMap::new()).unwrap();
+    let mut random = Random::from_seed(1);
+    assert!(matches!(once.on_attempt(&mut state, &Outcome::TryTimeout, &mut random), Verdict::RetryAfter(_)));
+    assert!(state.is_spent());
+    assert_eq!(once.on_attempt(&mut state, &Outcome::TryTimeout, &mut random), Verdict::Exhausted);
+    assert!(policy(RetryPolicy::default()).begin(&HeaderMap::new()).is_none());
+    let zero = policy(RetryPolicy { retry_on: RetryOn::RESET, num_retries: Some(0), ..RetryPolicy::default() });
+    assert!(zero.begin(&HeaderMap::new()).is_none());
+}

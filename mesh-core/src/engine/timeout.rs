@@ -1,0 +1,208 @@
+//! How long a request may take: the route's timeouts combined with what the caller asked for.
+//!
+//! Envoy's rules: a route timeout (15 s when the route says nothing, 0 is none), gRPC deadlines from
+//! `grpc-timeout` capped by `grpc_timeout_header_max` or `max_grpc_timeout`, and `max_stream_duration`. The
+//! driver owns the clock; this room only computes.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// `grpc-timeout`, the deadline of a gRPC call as sent.
+pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// `x-envoy-expected-rq-timeout-ms`, the time the upstream has.
+pub const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+
+/// The timeouts of a route, as configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteTimeouts {
+    /// `timeout`: the whole response; unset is 15 s, zero is none.
+    pub timeout: Option<Duration>,
+    /// `idle_timeout`: nothing moves for this long; `None` is the connection manager's.
+    pub idle_timeout: Option<Duration>,
+    /// `max_stream_duration.max_stream_duration`: the stream's absolute limit.
+    pub max_stream_duration: Option<Duration>,
+    /// `max_stream_duration.grpc_timeout_header_max`: honour `grpc-timeout` up to this (zero: any).
+    pub grpc_timeout_header_max: Option<Duration>,
+    /// `max_stream_duration.grpc_timeout_header_offset`, taken off the header's value.
+    pub grpc_timeout_header_offset: Option<Duration>,
+    /// `max_grpc_timeout` (deprecated): as `grpc_timeout_header_max`, but a route timeout.
+    pub max_grpc_timeout: Option<Duration>,
+    /// `grpc_timeout_offset` (deprecated).
+    pub grpc_timeout_offset: Option<Duration>,
+}
+
+/// Envoy's route timeout when the route says nothing.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What is in force for one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Timeouts {
+    /// From the end of the request to the end of the response; `None` is no limit.
+    pub response: Option<Duration>,
+    /// From the start of the request to the end of the stream; `None` is no limit.
+    pub stream: Option<Duration>,
+    /// Each try, until its response headers; `None` is no limit.
+    pub per_try: Option<Duration>,
+    /// Whether `response` came from a gRPC deadline, and must be sent on as `grpc-timeout`.
+    pub from_grpc: bool,
+}
+
+impl Default for RouteTimeouts {
+    fn default() -> Self {
+        Self::UNSET
+    }
+}
+
+impl RouteTimeouts {
+    /// A route that says nothing.
+    pub const UNSET: Self = Self {
+        timeout: None,
+        idle_timeout: None,
+        max_stream_duration: None,
+        grpc_timeout_header_max: None,
+        grpc_timeout_header_offset: None,
+        max_grpc_timeout: None,
+        grpc_timeout_offset: None,
+    };
+
+    /// What applies to a request with these headers; `per_try` is the retry policy's.
+    #[must_use]
+    pub fn decide(&self, headers: &HeaderMap, per_try: Option<Duration>) -> Timeouts {
+        let mut response = set(self.timeout.unwrap_or(DEFAULT_TIMEOUT));
+        let mut stream = self.max_stream_duration.and_then(set);
+        let mut from_grpc = false;
+        if self.max_grpc_timeout.is_some() || self.grpc_timeout_header_max.is_some() {
+            let header = headers.get(GRPC_TIMEOUT).and_then(parse_grpc_timeout);
+            if let Some(max) = self.max_grpc_timeout
+                && (header.is_some() || super::facts::is_grpc(headers))
+            {
+                response = effective(header, max, self.grpc_timeout_offset);
+                from_grpc = true;
+            }
+            if let Some(max) = self.grpc_timeout_header_max
+                && header.is_some()
+            {
+                stream = effective(header, max, self.grpc_timeout_header_offset);
+            }
+        }
+        // A try timeout that is not shorter than the whole never fires first.
+        let per_try = per_try.and_then(set).filter(|per_try| response.is_none_or(|whole| *per_try < whole));
+        Timeouts { response, stream, per_try, from_grpc }
+    }
+}
+
+/// The smaller of header and maximum, where a maximum of zero is none and no header means the maximum.
+fn effective(header: Option<Duration>, max: Duration, offset: Option<Duration>) -> Option<Duration> {
+    let header = header.map(|value| match offset {
+        // An offset that would leave nothing is not applied.
+        Some(offset) if value > offset => value - offset,
+        _ => value,
+    });
+    match (header, set(max)) {
+        (Some(header), Some(max)) => Some(header.min(max)),
+        (header, max) => header.or(max),
+    }
+}
+
+fn set(duration: Duration) -> Option<Duration> {
+    (!duration.is_zero()).then_some(duration)
+}
+
+/// Reads `grpc-timeout`: up to 8 digits and a unit of `H M S m u n`. Anything else is `None`.
+#[must_use]
+pub fn parse_grpc_timeout(value: &HeaderValue) -> Option<Duration> {
+    let bytes = value.as_bytes();
+    let (unit, digits) = bytes.split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = digits.iter().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0'));
+    Some(match unit {
+        b'H' => Duration::from_secs(number * 3600),
+        b'M' => Duration::from_secs(number * 60),
+        b'S' => Duration::from_secs(number),
+        b'm' => Duration::from_millis(number),
+        b'u' => Duration::from_micros(number),
+        b'n' => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+/// Writes a duration as `grpc-timeout` in milliseconds, as Envoy does; longer ones in the unit that fits 8 digits.
+#[must_use]
+pub fn format_grpc_timeout(timeout: Duration) -> HeaderValue {
+    let millis = timeout.as_millis().max(1);
+    let text = if millis < 100_000_000 {
+        format!("{millis}m")
+    } else if timeout.as_secs() < 100_000_000 {
+        format!("{}S", timeout.as_secs())
+    } else {
+        format!("{}H", (timeout.as_secs() / 3600).min(99_999_999))
+    };
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("99999999H"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn headers(grpc_timeout: Option<&'static str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = grpc_timeout {
+            headers.insert(GRPC_TIMEOUT, HeaderValue::from_static(value));
+            headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+        }
+        headers
+    }
+
+    #[test]
+    fn an_unset_route_timeout_is_fifteen_seconds_and_zero_is_none() {
+        assert_eq!(RouteTimeouts::UNSET.decide(&headers(None), None).response, Some(DEFAULT_TIMEOUT));
+        let none = RouteTimeouts { timeout: Some(Duration::ZERO), ..RouteTimeouts::UNSET };
+        assert_eq!(none.decide(&headers(None), None).response, None);
+    }
+
+    #[test]
+    fn grpc_timeout_counts_only_when_the_route_honours_it() {
+        assert_eq!(RouteTimeouts::UNSET.decide(&headers(Some("1S")), None).response, Some(DEFAULT_TIMEOUT));
+        let istio = RouteTimeouts { timeout: Some(Duration::ZERO), max_grpc_timeout: Some(Duration::ZERO), ..RouteTimeouts::UNSET };
+        assert_eq!(istio.decide(&headers(Some("1S")), None).response, Some(SECOND));
+        assert_eq!(istio.decide(&headers(None), None).response, None);
+        let capped = RouteTimeouts { max_grpc_timeout: Some(SECOND), ..RouteTimeouts::UNSET };
+        assert_eq!(capped.decide(&headers(Some("5S")), None).response, Some(SECOND));
+    }
+
+    #[test]
+    fn the_offset_is_taken_off_unless_nothing_would_be_left() {
+        let route = RouteTimeouts {
+            max_grpc_timeout: Some(Duration::ZERO),
+            grpc_timeout_offset: Some(Duration::from_millis(100)),
+            ..RouteTimeouts::UNSET
+        };
+        assert_eq!(route.decide(&headers(Some("1S")), None).response, Some(Duration::from_millis(900)));
+        assert_eq!(route.decide(&headers(Some("50m")), None).response, Some(Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn a_try_timeout_not_shorter_than_the_whole_is_ignored() {
+        let route = RouteTimeouts { timeout: Some(SECOND), ..RouteTimeouts::UNSET };
+        assert_eq!(route.decide(&headers(None), Some(SECOND)).per_try, None);
+        assert_eq!(route.decide(&headers(None), Some(SECOND / 2)).per_try, Some(SECOND / 2));
+    }
+
+    #[test]
+    fn grpc_timeout_is_read_and_written_in_every_unit() {
+        for (text, expected) in [("2H", 7_200_000), ("3M", 180_000), ("4S", 4_000), ("5m", 5)] {
+            assert_eq!(parse_grpc_timeout(&HeaderValue::from_static(text)), Some(Duration::from_millis(expected)));
+        }
+        for bad in ["", "5", "S", "123456789S", "1x", "-1S", "1.5S"] {
+            assert_eq!(parse_grpc_timeout(&HeaderValue::from_static(bad)), None, "{bad}");
+        }
+        assert_eq!(format_grpc_timeout(5 * SECOND), "5000m");
+        assert_eq!(format_grpc_timeout(Duration::from_secs(200_000)), "200000S");
+        assert_eq!(format_grpc_timeout(Duration::from_nanos(1)), "1m");
+    }
+}

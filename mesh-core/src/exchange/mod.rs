@@ -1,0 +1,24 @@
+//! The order of one request, as types: each step consumes the one before.
+//!
+//! ```text
+//! outbound   Accepted ──▶ Routed ──▶ Filtered ──▶ Attempt ──▶ Picked ──▶ Sendable ──▶ Done
+//!                           ▲  │                    ▲  │
+//!                           └──┘ a filter asks      └──┘ a retry
+//!                                for a new route
+//! inbound    Received ──▶ Admitted ──▶ (the application) ──▶ Done
+//! ```
+//!
+//! Nobody can take steps out of order or leave one out, because the next step exists only as the result of
+//! the one before. The Tower layers carry these types as their request type; the C ABI walks them behind
+//! handles. Nothing here waits: whatever takes time is the driver's, which hands the result back.
+
+pub mod filters;
+pub mod inbound;
+pub mod outbound;
+pub mod reserved;
+mod upstream;
+
+pub use self::outbound::{
+    Accepted, Answered, Attempt, AttemptPlan, Filtered, Load, Picked, Responder, Routed, Sendable, Target, Unpicked,
+};
+pub use self::upstream::Upstream;

@@ -1,0 +1,664 @@
+//! A request that this process makes: accepted, routed, filtered, attempted, picked, done.
+//!
+//! Envoy's router filter as a sequence of values. What a step needs from configuration it reads through the
+//! request's pin by number; nothing is looked up by name after the host.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Request, Response, request};
+use smallvec::SmallVec;
+
+use super::Upstream;
+use super::reserved::{self, Overrides};
+use crate::engine::filter::FilterInstance;
+use crate::engine::facts::{self, ConnectionFacts, RequestFacts};
+use crate::engine::headers::FormatContext;
+use crate::engine::load_balancing::{Host, HostIndex};
+use crate::engine::local_reply::LocalReply;
+use crate::engine::random::Random;
+use crate::engine::retry::{Outcome, Reset, Retry};
+use crate::engine::routing::{ClusterId, CompiledRoute, Decided, RouteDecision};
+use crate::engine::timeout::{self, Timeouts};
+use crate::resource::endpoint::Address;
+use crate::resource::metadata::Metadata;
+use crate::resource::route::{FilterOverride, RoutingPriority};
+use crate::snapshot::{Cluster, HttpScope, Pin, Table, TableId};
+use crate::state::{Admission, InFlight, Lane, Total};
+
+/// A request with one version of the configuration pinned to it.
+#[derive(Debug)]
+pub struct Accepted<B> {
+    request: Request<B>,
+    flight: Flight,
+}
+
+/// What stays the same through all steps of one request.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) pin: Pin,
+    pub(super) lane: Lane,
+    pub(super) random: Random,
+    pub(super) started: Instant,
+    pub(super) dynamic_metadata: Metadata,
+}
+
+/// Where in the pinned snapshot a request's route is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) table: TableId,
+    pub(super) decision: RouteDecision,
+}
+
+/// A request that a route forwards to a cluster.
+#[derive(Debug)]
+pub struct Routed<B> {
+    pub(super) request: Request<B>,
+    pub(super) flight: Flight,
+    pub(super) place: Place,
+    pub(super) filters: Option<Arc<[FilterInstance]>>,
+    pub(super) cluster: ClusterId,
+    pub(super) grpc: bool,
+    pub(super) overrides: Option<Box<Overrides>>,
+}
+
+/// A request that is answered without an upstream.
+#[derive(Debug)]
+pub struct Answered {
+    /// The answer.
+    pub reply: LocalReply,
+    /// Whether the caller speaks gRPC, and gets a trailers-only answer.
+    pub grpc: bool,
+    /// How to finish the response, when there is a route.
+    pub responder: Option<Responder>,
+}
+
+/// What is needed to finish a response: the route's header changes and the filters' way out.
+#[derive(Clone, Debug)]
+pub struct Responder {
+    pub(super) pin: Pin,
+    pub(super) place: Place,
+    pub(super) grpc: bool,
+}
+
+/// A request that passed the filters and has its final head.
+#[derive(Debug)]
+pub struct Filtered<B> {
+    request: Request<B>,
+    plan: AttemptPlan,
+}
+
+/// What every attempt of one request has in common.
+#[derive(Debug)]
+pub struct AttemptPlan {
+    pin: Pin,
+    lane: Lane,
+    random: Random,
+    place: Place,
+    cluster: ClusterId,
+    priority: RoutingPriority,
+    timeouts: Timeouts,
+    started: Instant,
+    attempts: u32,
+    tried: Option<Arc<Tried>>,
+    overrides: Option<Box<Overrides>>,
+    grpc: bool,
+    count_attempts: bool,
+}
+
+/// One try.
+#[derive(Debug)]
+pub struct Attempt<B> {
+    request: Request<B>,
+    pin: Pin,
+    lane: Lane,
+    random: Random,
+    place: Place,
+    cluster: ClusterId,
+    priority: RoutingPriority,
+    number: u32,
+    tried: Option<Arc<Tried>>,
+    avoid: u32,
+}
+
+/// A try with its host.
+#[derive(Debug)]
+pub struct Picked<B> {
+    request: Request<B>,
+    target: Target,
+}
+
+/// A try that the cluster's limits admit: ready to be sent.
+#[derive(Debug)]
+pub struct Sendable<B> {
+    /// The request.
+    pub request: Request<B>,
+    /// Where to.
+    pub target: Target,
+}
+
+/// Where a try goes.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The cluster.
+    pub cluster: Arc<Cluster>,
+    host: TargetHost,
+    /// The routing priority.
+    pub priority: RoutingPriority,
+    /// The caller's lane.
+    pub lane: Lane,
+    /// Which try this is, from 1.
+    pub attempt: u32,
+}
+
+#[derive(Clone, Debug)]
+enum TargetHost {
+    Picked(HostIndex),
+    Original(Box<Host>),
+}
+
+/// What a try counts as under way; kept until its response has ended.
+#[derive(Debug)]
+pub struct Load {
+    /// At the endpoint.
+    pub in_flight: InFlight,
+    /// At the cluster (`max_requests`).
+    pub admission: Admission,
+}
+
+/// A try for which there is no host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpicked {
+    /// The cluster is gone or was never there (`NC`).
+    NoCluster,
+    /// No host can be picked (`UH`).
+    NoHealthyHost,
+    /// The cluster's limits are reached (`UO`).
+    Overflow,
+}
+
+impl<B> Accepted<B> {
+    /// Takes a request on. `seed` must differ from request to request; `lane` by thread.
+    pub fn new(request: Request<B>, pin: Pin, lane: Lane, seed: u64, now: Instant) -> Self {
+        let flight = Flight { pin, lane, random: Random::from_seed(seed), started: now, dynamic_metadata: Metadata::new() };
+        Self { request, flight }
+    }
+
+    /// Finds the route for the request's host, port and path.
+    ///
+    /// # Errors
+    /// The answer, when the request is not forwarded: no host, no route, a redirect, a direct response, a
+    /// cluster that does not exist.
+    pub fn route(mut self) -> Result<Routed<B>, Box<Answered>> {
+        let grpc = facts::is_grpc(self.request.headers());
+        let answered = |reply: LocalReply| Box::new(Answered { reply, grpc, responder: None });
+        let Some(port) = authority(&self.request).map(port_of) else {
+            return Err(answered(LocalReply::missing_host_header()));
+        };
+        let scope = best_scope(&self.flight.pin, &self.request, port);
+        let Some(scope) = scope else { return Err(answered(LocalReply::no_route())) };
+        if let Err(reply) = reserved::prepare_path(&mut self.request, scope.manager.path) {
+            return Err(answered(*reply));
+        }
+        let overrides = reserved::take(self.request.headers_mut(), &scope.manager);
+        let (table, filters) = (scope.table, scope.filters.clone());
+        Unrouted { request: self.request, flight: self.flight, table, filters, grpc, overrides }.decide()
+    }
+}
+
+/// A request with its table, before (or again before) its route is chosen.
+pub(super) struct Unrouted<B> {
+    pub(super) request: Request<B>,
+    pub(super) flight: Flight,
+    pub(super) table: TableId,
+    pub(super) filters: Option<Arc<[FilterInstance]>>,
+    pub(super) grpc: bool,
+    pub(super) overrides: Option<Box<Overrides>>,
+}
+
+impl<B> Unrouted<B> {
+    pub(super) fn decide(mut self) -> Result<Routed<B>, Box<Answered>> {
+        let grpc = self.grpc;
+        let answered = |reply: LocalReply| Box::new(Answered { reply, grpc, responder: None });
+        let random = self.flight.random.bits();
+        let Some(table) = self.flight.pin.table(self.table) else { return Err(answered(LocalReply::no_route())) };
+        let facts = facts_of(&self.request, &self.flight.dynamic_metadata);
+        let decided = table.routes.decide(&facts, random);
+        let decision = match decided {
+            Ok(decision) => decision,
+            Err(no_route) => return Err(answered(no_route.into_reply(&facts))),
+        };
+        let place = Place { table: self.table, decision };
+        let cluster = match table.routes.action(decision, &facts) {
+            Decided::Forward(cluster) => cluster,
+            Decided::ForwardByName(name) => self.flight.pin.cluster_by_name(name).map(|cluster| cluster.id()),
+            Decided::Reply(reply) => {
+                let responder = Responder { pin: self.flight.pin.clone(), place, grpc };
+                return Err(Box::new(Answered { reply: *reply, grpc, responder: Some(responder) }));
+            }
+            Decided::NonForwarding => None,
+        };
+        let Some(cluster) = cluster.filter(|id| self.flight.pin.cluster(*id).is_some()) else {
+            let status = table.routes.route(decision).cluster_not_found_response_code();
+            let responder = Responder { pin: self.flight.pin.clone(), place, grpc };
+            return Err(Box::new(Answered { reply: LocalReply::cluster_not_found(status), grpc, responder: Some(responder) }));
+        };
+        Ok(Routed {
+            request: self.request,
+            place,
+            filters: self.filters,
+            cluster,
+            grpc,
+            overrides: self.overrides,
+            flight: self.flight,
+        })
+    }
+}
+
+impl<B> Routed<B> {
+    /// The head and body as they are now.
+    pub const fn request(&self) -> &Request<B> {
+        &self.request
+    }
+
+    /// The route.
+    pub fn route(&self) -> Option<&CompiledRoute> {
+        Some(table(&self.flight.pin, self.place)?.routes.route(self.place.decision))
+    }
+
+    /// What the route says about a filter.
+    pub fn filter_override(&self, name: &str) -> Option<&FilterOverride> {
+        table(&self.flight.pin, self.place)?.routes.overrides(self.place.decision)?.effective(name)
+    }
+
+    /// What finishes the response of this request.
+    pub fn responder(&self) -> Responder {
+        Responder { pin: self.flight.pin.clone(), place: self.place, grpc: self.grpc }
+    }
+
+    /// Whether any filter wants to see this request.
+    pub fn has_filters(&self) -> bool {
+        self.filters.is_some()
+    }
+
+    /// The filters are done: gives the request its final head (Envoy's router filter).
+    pub(super) fn into_filtered(mut self) -> Result<Filtered<B>, Box<Answered>> {
+        let pin = self.flight.pin;
+        let mut timeouts = Timeouts::default();
+        let mut priority = RoutingPriority::Default;
+        let mut count_attempts = false;
+        if let Some(table) = table(&pin, self.place) {
+            let route = table.routes.route(self.place.decision);
+            let per_try = self.overrides.as_ref().and_then(|one| one.per_try_timeout).or_else(|| route.retry()?.per_try_timeout());
+            timeouts = route.timeouts().decide(self.request.headers(), per_try);
+            if let Some(timeout) = self.overrides.as_ref().and_then(|one| one.timeout) {
+                timeouts.response = (!timeout.is_zero()).then_some(timeout);
+            }
+            priority = route.priority();
+            count_attempts = table.routes.includes_attempt_count(self.place.decision);
+            let connection = ConnectionFacts::default();
+            let cx = FormatContext::for_request(&connection, &self.flight.dynamic_metadata);
+            if let Err(failed) = table.routes.apply_request(self.place.decision, &mut self.request, &cx) {
+                let responder = Responder { pin: pin.clone(), place: self.place, grpc: self.grpc };
+                return Err(Box::new(Answered { reply: failed.into_reply(), grpc: self.grpc, responder: Some(responder) }));
+            }
+        }
+        send_deadline(&mut self.request, &timeouts);
+        Ok(Filtered {
+            request: self.request,
+            plan: AttemptPlan {
+                pin,
+                lane: self.flight.lane,
+                random: self.flight.random,
+                place: self.place,
+                cluster: self.cluster,
+                priority,
+                timeouts,
+                started: self.flight.started,
+                attempts: 0,
+                tried: None,
+                overrides: self.overrides,
+                grpc: self.grpc,
+                count_attempts,
+            },
+        })
+    }
+}
+
+impl<B> Filtered<B> {
+    /// The request's head and body.
+    pub const fn request(&self) -> &Request<B> {
+        &self.request
+    }
+
+    /// What its attempts have in common.
+    pub const fn plan(&self) -> &AttemptPlan {
+        &self.plan
+    }
+
+    /// The same request with another body.
+    pub fn map_body<C>(self, map: impl FnOnce(B) -> C) -> Filtered<C> {
+        Filtered { request: self.request.map(map), plan: self.plan }
+    }
+
+    /// Takes head, body and plan apart, for a driver that makes attempts.
+    pub fn into_parts(self) -> (request::Parts, B, AttemptPlan) {
+        let (head, body) = self.request.into_parts();
+        (head, body, self.plan)
+    }
+}
+
+impl AttemptPlan {
+    /// The retry policy in force: the route's, unless the request brought its own.
+    #[must_use]
+    pub fn retry(&self) -> Option<&Retry> {
+        if let Some(retry) = self.overrides.as_ref().and_then(|one| one.retry.as_ref()) {
+            return Some(retry);
+        }
+        table(&self.pin, self.place)?.routes.route(self.place.decision).retry().map(|retry| &**retry)
+    }
+
+    /// The limits in force.
+    #[must_use]
+    pub const fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// When the request was accepted.
+    #[must_use]
+    pub const fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Whether the caller speaks gRPC.
+    #[must_use]
+    pub const fn is_grpc(&self) -> bool {
+        self.grpc
+    }
+
+    /// Bytes of a request body that may be kept for a retry.
+    #[must_use]
+    pub fn body_limit(&self) -> Option<u64> {
+        table(&self.pin, self.place)?.routes.route(self.place.decision).request_body_buffer_limit()
+    }
+
+    /// The request's randomness.
+    pub const fn random(&mut self) -> &mut Random {
+        &mut self.random
+    }
+
+    /// How many attempts there were.
+    #[must_use]
+    pub const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Asks the cluster's limits for one more retry. The admission is kept until that retry has ended.
+    #[must_use]
+    pub fn admit_retry(&self) -> Option<Admission> {
+        let cluster = self.pin.cluster(self.cluster)?;
+        let admission = cluster.breaker().admit_retry(self.priority, self.lane)?;
+        cluster.state().count(Total::Retry, self.lane);
+        Some(admission)
+    }
+
+    /// The next try with this request; `remaining` is what is left of the whole, on retries.
+    pub fn attempt<B>(&mut self, mut request: Request<B>, remaining: Option<Duration>) -> Attempt<B> {
+        self.attempts += 1;
+        if self.count_attempts {
+            request.headers_mut().insert(reserved::ATTEMPT_COUNT, HeaderValue::from(self.attempts));
+        }
+        if self.attempts > 1
+            && let Some(remaining) = remaining
+        {
+            let expected = self.timeouts.per_try.map_or(remaining, |per_try| per_try.min(remaining));
+            request.headers_mut().insert(timeout::EXPECTED_TIMEOUT, millis(expected));
+        }
+        Attempt {
+            request,
+            pin: self.pin.clone(),
+            lane: self.lane,
+            random: self.random.fork(),
+            place: self.place,
+            cluster: self.cluster,
+            priority: self.priority,
+            number: self.attempts,
+            tried: self.tried.clone(),
+            avoid: if self.attempts > 1 { self.retry().map_or(0, Retry::host_attempts) } else { 0 },
+        }
+    }
+
+    /// Says that there may be another attempt, which may have to avoid the hosts of earlier ones.
+    pub fn may_retry(&mut self) {
+        if self.tried.is_none() && self.retry().is_some_and(|retry| retry.host_attempts() > 0) {
+            self.tried = Some(Arc::default());
+        }
+    }
+}
+
+/// The hosts that the attempts of one request went to: written where a host is picked, which may be deep
+/// inside of an attempt that is given up.
+#[derive(Debug, Default)]
+struct Tried(Mutex<SmallVec<[HostIndex; 4]>>);
+
+impl Tried {
+    fn hosts(&self) -> MutexGuard<'_, SmallVec<[HostIndex; 4]>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B> Attempt<B> {
+    /// The request's head and body.
+    pub const fn request(&self) -> &Request<B> {
+        &self.request
+    }
+
+    /// Picks a host.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn pick(mut self) -> Result<Picked<B>, Unpicked> {
+        let cluster = self.pin.cluster(self.cluster).ok_or(Unpicked::NoCluster)?;
+        cluster.state().count(Total::Request, self.lane);
+        let host = if let Some(host) = original(cluster, &self.request) {
+            TargetHost::Original(Box::new(host))
+        } else {
+            let balancer = cluster.balancer();
+            let picked = match self.avoid {
+                0 => balancer.pick(&mut self.random, self.lane),
+                most => {
+                    let tried = self.tried.as_ref().map(|tried| tried.hosts().clone()).unwrap_or_default();
+                    balancer.pick_avoiding(&tried, most, &mut self.random, self.lane)
+                }
+            };
+            let (index, host) = picked.and_then(|index| Some((index, balancer.host(index)?))).ok_or(Unpicked::NoHealthyHost)?;
+            if let Some(table) = table(&self.pin, self.place) {
+                table.routes.apply_upstream_host(self.place.decision, &mut self.request, &host.endpoint.hostname);
+            }
+            if let Some(tried) = &self.tried {
+                tried.hosts().push(index);
+            }
+            TargetHost::Picked(index)
+        };
+        let target = Target { cluster: Arc::clone(cluster), host, priority: self.priority, lane: self.lane, attempt: self.number };
+        Ok(Picked { request: self.request, target })
+    }
+}
+
+impl<B> Picked<B> {
+    /// The request.
+    pub const fn request(&self) -> &Request<B> {
+        &self.request
+    }
+
+    /// Where it goes.
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Takes a place among the cluster's limits.
+    ///
+    /// # Errors
+    /// [`Unpicked::Overflow`] when they are reached.
+    pub fn admit(self) -> Result<(Sendable<B>, Load), Unpicked> {
+        let host = self.target.host().ok_or(Unpicked::NoHealthyHost)?;
+        let admission = self.target.cluster.breaker().admit_request(self.target.priority, self.target.lane).ok_or(Unpicked::Overflow)?;
+        let in_flight = host.state.begin();
+        Ok((Sendable { request: self.request, target: self.target }, Load { in_flight, admission }))
+    }
+}
+
+impl Target {
+    /// The host.
+    ///
+    /// Never absent for a target that [`Attempt::pick`] made.
+    #[must_use]
+    pub fn host(&self) -> Option<&Host> {
+        match &self.host {
+            TargetHost::Picked(index) => self.cluster.balancer().host(*index),
+            TargetHost::Original(host) => Some(host),
+        }
+    }
+
+    /// Counts how the try ended, at the endpoint and at the cluster.
+    pub fn report(&self, outcome: &Outcome<'_>) {
+        let (total, failed) = match outcome {
+            Outcome::Response { status, .. } if status.is_server_error() => (Total::Response5xx, true),
+            Outcome::Response { .. } => (Total::ResponseOther, false),
+            Outcome::Reset(Reset::Overflow) => return,
+            Outcome::Reset(_) => (Total::Failure, true),
+            Outcome::TryTimeout => (Total::Timeout, true),
+        };
+        self.cluster.state().count(total, self.lane);
+        if failed && let Some(host) = self.host() {
+            host.state.count_error();
+        }
+    }
+
+    /// What the caller is told of it.
+    #[must_use]
+    pub fn upstream(&self) -> Upstream {
+        let (host, destination) = match &self.host {
+            TargetHost::Picked(index) => (Some(*index), None),
+            TargetHost::Original(host) => (None, Some(host.endpoint.address.clone())),
+        };
+        Upstream { cluster: Arc::clone(&self.cluster), host, destination, attempts: self.attempt }
+    }
+}
+
+impl Responder {
+    /// The route's changes to a response's headers, and the filters' way out.
+    pub fn finish<B>(&self, response: &mut Response<B>, upstream: Option<&Upstream>) {
+        let Some(table) = table(&self.pin, self.place) else { return };
+        let none = Metadata::new();
+        let cx = FormatContext { attempts: upstream.map(Upstream::attempts), ..FormatContext::for_request(&IN_PROCESS, &none) };
+        table.routes.apply_response(self.place.decision, response, &cx);
+    }
+
+    /// Whether the caller speaks gRPC.
+    #[must_use]
+    pub const fn is_grpc(&self) -> bool {
+        self.grpc
+    }
+}
+
+impl fmt::Display for Unpicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoCluster => "the cluster does not exist",
+            Self::NoHealthyHost => "no host can be picked",
+            Self::Overflow => "the cluster's limits are reached",
+        })
+    }
+}
+
+fn table(pin: &Pin, place: Place) -> Option<&Arc<Table>> {
+    pin.table(place.table)
+}
+
+/// The `:authority` or `Host` of a request.
+fn authority<B>(request: &Request<B>) -> Option<&str> {
+    if let Some(authority) = request.uri().authority() {
+        return Some(authority.as_str());
+    }
+    request.headers().get(http::header::HOST)?.to_str().ok().filter(|host| !host.is_empty())
+}
+
+/// The port that a host names, else 80.
+fn port_of(authority: &str) -> u16 {
+    // `[::1]:80` has its port behind the bracket, `::1` has none.
+    let after_bracket = authority.rfind(']').map_or(0, |at| at + 1);
+    let port = authority[after_bracket..].rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    port.unwrap_or(80)
+}
+
+fn facts_of<'a, B>(request: &'a Request<B>, dynamic_metadata: &'a Metadata) -> RequestFacts<'a> {
+    RequestFacts {
+        method: request.method(),
+        scheme: request.uri().scheme_str().unwrap_or("http"),
+        authority: authority(request).unwrap_or(""),
+        path: request.uri().path_and_query().map_or("/", |path| path.as_str()),
+        headers: request.headers(),
+        connection: &IN_PROCESS,
+        dynamic_metadata,
+    }
+}
+
+/// The connection of a request made in this process.
+static IN_PROCESS: ConnectionFacts = ConnectionFacts { remote: None, local: None, protocol: "", tls: None };
+
+/// The connection manager that serves a port: the general one, unless only a more specific one knows the host.
+fn best_scope<'a, B>(pin: &'a Pin, request: &Request<B>, port: u16) -> Option<&'a HttpScope> {
+    if let Some(name) = authority(request)
+        && let Some(scope) = pin.api_listener(name)
+    {
+        return Some(scope);
+    }
+    let mut scopes = pin.outbound(port);
+    let first = scopes.next()?;
+    let knows = |scope: &&HttpScope| {
+        let host = authority(request).unwrap_or("");
+        pin.table(scope.table).is_some_and(|table| table.routes.names_host(host))
+    };
+    // Mostly there is one listener and the fallback, and the first knows the host or its own catch-all.
+    if pin.has_one_scope(port) || knows(&first) {
+        return Some(first);
+    }
+    Some(pin.outbound(port).filter(knows).next().unwrap_or(first))
+}
+
+fn original<B>(cluster: &Cluster, request: &Request<B>) -> Option<Host> {
+    if !matches!(cluster.config().discovery, crate::resource::cluster::Discovery::OriginalDst) {
+        return None;
+    }
+    let authority = authority(request)?;
+    let port = port_of(authority);
+    let host = authority.rsplit_once(':').map_or(authority, |(host, rest)| if rest.parse::<u16>().is_ok() { host } else { authority });
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse();
+    let address = match ip {
+        Ok(ip) => Address::Socket(std::net::SocketAddr::new(ip, port)),
+        Err(_) => Address::Dns { host: host.into(), port },
+    };
+    cluster.original_destination(&address)
+}
+
+/// Tells the upstream how long it has: the whole, or each try if that is shorter.
+fn send_deadline<B>(request: &mut Request<B>, timeouts: &Timeouts) {
+    let expected = match (timeouts.response, timeouts.per_try) {
+        (Some(whole), Some(per_try)) => Some(whole.min(per_try)),
+        (whole, per_try) => whole.or(per_try),
+    };
+    if let Some(expected) = expected {
+        request.headers_mut().insert(timeout::EXPECTED_TIMEOUT, millis(expected));
+    }
+    if timeouts.from_grpc
+        && let Some(whole) = timeouts.response
+    {
+        request.headers_mut().insert(timeout::GRPC_TIMEOUT, timeout::format_grpc_timeout(whole));
+    }
+}
+
+fn millis(duration: Duration) -> HeaderValue {
+    HeaderValue::from(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,164 @@
+//! Headers that belong to the mesh: taken off a request before anything reads it, and honoured only from within.
+//!
+//! Envoy acts on `x-envoy-retry-on`, `x-envoy-upstream-rq-timeout-ms` and their like only for internal requests:
+//! with `use_remote_address` off, exactly one `x-forwarded-for` entry inside `internal_address_config`. From
+//! anybody else they are removed without effect (security rules S9, S10).
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, Request, StatusCode, header};
+use smallvec::SmallVec;
+
+use crate::engine::local_reply::LocalReply;
+use crate::engine::retry::Retry;
+use crate::engine::routing::path::{self, Prepared};
+use crate::resource::listener::{HttpConnectionManager, PathNormalization};
+use crate::resource::retry::{RetryOn, RetryPolicy};
+use crate::resource::{FieldPath, Invalid, ResourceKind, ResourceName};
+
+/// `x-envoy-attempt-count`: which try this is, from 1.
+pub const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
+
+/// What an internal request asked for itself.
+#[derive(Debug, Default)]
+pub struct Overrides {
+    /// `x-envoy-upstream-rq-timeout-ms`; zero is none.
+    pub(super) timeout: Option<Duration>,
+    /// `x-envoy-upstream-rq-per-try-timeout-ms`.
+    pub(super) per_try_timeout: Option<Duration>,
+    /// `x-envoy-retry-on` and its companions, as a policy of the request's own.
+    pub(super) retry: Option<Retry>,
+}
+
+/// Taken off every request; the first group is also read when the request is internal.
+const RESERVED: [&str; 17] = [
+    "x-envoy-retry-on",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retriable-header-names",
+    "x-envoy-max-retries",
+    "x-envoy-upstream-rq-timeout-ms",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-internal",
+    "x-envoy-original-path",
+    "x-envoy-decorator-operation",
+    "x-envoy-force-trace",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-ip-tags",
+    "x-envoy-is-timeout-retry",
+];
+
+/// Removes the mesh's own headers, and returns what an internal request asked for with them.
+pub(super) fn take(headers: &mut HeaderMap, manager: &HttpConnectionManager) -> Option<Box<Overrides>> {
+    // One pass over the names first: nearly no request has any of them.
+    if !headers.keys().any(|name| name.as_str().starts_with("x-envoy-")) {
+        return None;
+    }
+    let overrides = is_internal(headers, manager).then(|| Box::new(read(headers)));
+    for name in RESERVED {
+        while headers.remove(name).is_some() {}
+    }
+    if overrides.is_some() {
+        headers.insert(HeaderName::from_static("x-envoy-internal"), header::HeaderValue::from_static("true"));
+    }
+    overrides
+}
+
+/// Whether a request comes from within, by its only `x-forwarded-for` entry.
+fn is_internal(headers: &HeaderMap, manager: &HttpConnectionManager) -> bool {
+    if manager.use_remote_address {
+        return false;
+    }
+    let mut entries = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let (Some(only), None) = (entries.next(), entries.next()) else { return false };
+    let Ok(ip) = only.trim().parse::<IpAddr>() else { return false };
+    manager.internal_addresses.iter().any(|(net, length)| crate::snapshot::contains(*net, *length, ip))
+}
+
+fn read(headers: &HeaderMap) -> Overrides {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let millis = |name: &str| Some(Duration::from_millis(text(name)?.trim().parse().ok()?));
+    let retry = ["x-envoy-retry-on", "x-envoy-retry-grpc-on"].into_iter().filter_map(text).collect::<SmallVec<[&str; 2]>>();
+    let retry_on = retry.iter().fold(RetryOn::NONE, |set, list| set.union(RetryOn::parse(list).0));
+    let max_retries = text("x-envoy-max-retries").and_then(|count| count.trim().parse().ok());
+    let policy = RetryPolicy {
+        retry_on,
+        num_retries: max_retries,
+        retriable_status_codes: text("x-envoy-retriable-status-codes")
+            .map(|list| list.split(',').filter_map(|code| code.trim().parse::<StatusCode>().ok()).collect())
+            .unwrap_or_default(),
+        host_selection_retry_max_attempts: 1,
+        ..RetryPolicy::default()
+    };
+    let refuse = |field: &str, problem: String| Invalid::new(ResourceName::new(ResourceKind::RouteConfiguration, ""), FieldPath::from(field), problem);
+    Overrides {
+        timeout: millis("x-envoy-upstream-rq-timeout-ms"),
+        per_try_timeout: millis("x-envoy-upstream-rq-per-try-timeout-ms"),
+        retry: (!retry_on.is_empty()).then(|| Retry::compile(&policy, refuse).ok()).flatten(),
+    }
+}
+
+/// Brings the path into the one form that policy, routing and the application all see.
+pub(super) fn prepare_path<B>(request: &mut Request<B>, how: PathNormalization) -> Result<(), Box<LocalReply>> {
+    let Some(before) = request.uri().path_and_query() else { return Ok(()) };
+    let next = match path::prepare(before.as_str(), how) {
+        Prepared::Unchanged => return Ok(()),
+        Prepared::Changed(next) => next,
+        Prepared::Reply(reply) => return Err(reply),
+    };
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = next.parse().ok();
+    match http::Uri::from_parts(parts) {
+        Ok(uri) => *request.uri_mut() = uri,
+        Err(_) => return Err(Box::new(LocalReply::path_normalization_failed())),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::route::RouteConfiguration;
+
+    fn manager(internal: &[(&str, u8)]) -> HttpConnectionManager {
+        let config = RouteConfiguration::default();
+        let internal_addresses = internal.iter().map(|(net, length)| (net.parse().unwrap(), *length)).collect();
+        HttpConnectionManager { internal_addresses, ..HttpConnectionManager::inline(std::sync::Arc::new(config)) }
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), header::HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn s09_reserved_headers_from_outside_are_removed_without_effect() {
+        for forwarded in [None, Some("10.0.0.1"), Some("127.0.0.1")] {
+            let mut map = headers(&[("x-envoy-retry-on", "5xx"), ("x-envoy-original-path", "/admin"), ("x-envoy-unknown", "kept"), ("x-app", "1")]);
+            if let Some(ip) = forwarded {
+                map.insert("x-forwarded-for", ip.parse().unwrap());
+            }
+            assert!(take(&mut map, &manager(&[])).is_none(), "private addresses are not internal by themselves");
+            assert!(!map.contains_key("x-envoy-retry-on") && !map.contains_key("x-envoy-original-path"));
+            assert!(map.contains_key("x-envoy-unknown") && map.contains_key("x-app"));
+        }
+    }
+
+    #[test]
+    fn s10_overrides_count_only_with_one_internal_forwarded_address() {
+        let asks = [("x-envoy-retry-on", "5xx, reset"), ("x-envoy-max-retries", "4"), ("x-envoy-upstream-rq-timeout-ms", "250")];
+        let internal = manager(&[("10.0.0.0", 8)]);
+        let mut map = headers(&asks);
+        map.insert("x-forwarded-for", "10.1.2.3".parse().unwrap());
+        let overrides = take(&mut map, &internal).unwrap();
+        assert_eq!(overrides.timeout, Some(Duration::from_millis(250)));
+        assert!(overrides.retry.is_some());
+        assert_eq!(map.get("x-envoy-internal").unwrap(), "true");
+        let mut chained = headers(&asks);
+        chained.insert("x-forwarded-for", "10.1.2.3, 10.1.2.4".parse().unwrap());
+        assert!(take(&mut chained, &internal).is_none());
+    }
+}

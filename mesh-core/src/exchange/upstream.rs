@@ -1,0 +1,48 @@
+//! Where a response came from, for whoever made the request.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::engine::load_balancing::HostIndex;
+use crate::resource::endpoint::Address;
+use crate::snapshot::Cluster;
+
+/// A response extension: the cluster and endpoint that answered, and after how many attempts.
+#[derive(Clone)]
+pub struct Upstream {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) host: Option<HostIndex>,
+    pub(crate) destination: Option<Address>,
+    pub(crate) attempts: u32,
+}
+
+impl Upstream {
+    /// The cluster's name.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        &self.cluster.config().name
+    }
+
+    /// The endpoint's address; `None` when no endpoint was reached.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&Address> {
+        let picked = self.host.and_then(|host| self.cluster.balancer().host(host));
+        picked.map(|host| &host.endpoint.address).or(self.destination.as_ref())
+    }
+
+    /// How often the request was sent, retries included.
+    #[must_use]
+    pub const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream")
+            .field("cluster", &self.cluster())
+            .field("endpoint", &self.endpoint().map(ToString::to_string))
+            .field("attempts", &self.attempts)
+            .finish()
+    }
+}

@@ -1,0 +1,149 @@
+//! A cluster as compiled: balancer, breaker and the live state they work on.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::engine::circuit_breaker::CircuitBreaker;
+use crate::engine::load_balancing::{Host, LoadBalancer, PriorityHost, endpoints};
+use crate::engine::routing::ClusterId;
+use crate::resource::cluster::{self as config, Discovery};
+use crate::resource::endpoint::{Address, ClusterLoadAssignment, Endpoint, HealthStatus};
+use crate::resource::metadata::Metadata;
+use crate::state::{ClusterState, EndpointState, Transport};
+
+/// A cluster in force.
+#[derive(Debug)]
+pub struct Cluster {
+    id: ClusterId,
+    config: Arc<config::Cluster>,
+    assignment: Option<Arc<ClusterLoadAssignment>>,
+    balancer: LoadBalancer,
+    breaker: CircuitBreaker,
+    state: Arc<ClusterState>,
+    original_destinations: Option<Arc<OriginalDestinations>>,
+}
+
+impl Cluster {
+    /// Compiles a cluster; what `previous` (the same cluster before) knew of its endpoints lives on.
+    pub(super) fn compile(
+        id: ClusterId,
+        config: Arc<config::Cluster>,
+        assignment: Option<Arc<ClusterLoadAssignment>>,
+        previous: Option<&Self>,
+        seed: u64,
+    ) -> Self {
+        let keep_transports = previous.is_some_and(|before| same_transport(&before.config, &config));
+        let known: HashMap<&Address, &Host> = previous
+            .map(|before| before.balancer.hosts().iter().map(|host| (&host.endpoint.address, host)).collect())
+            .unwrap_or_default();
+        let listed = match &config.discovery {
+            Discovery::Static(listed) | Discovery::LogicalDns { endpoints: listed, .. } => Some(listed),
+            Discovery::Eds { .. } | Discovery::StrictDns { .. } => assignment.as_deref(),
+            Discovery::OriginalDst => None,
+        };
+        let host = |endpoint: &Endpoint| {
+            let before = known.get(&endpoint.address);
+            Host {
+                endpoint: before.map(|host| &host.endpoint).filter(|same| ***same == *endpoint).map_or_else(|| Arc::new(endpoint.clone()), Arc::clone),
+                state: before.map(|host| Arc::clone(&host.state)).unwrap_or_default(),
+                transport: before.filter(|_| keep_transports).map(|host| Arc::clone(&host.transport)).unwrap_or_default(),
+            }
+        };
+        let hosts = listed
+            .map(|listed| endpoints(listed).map(|(priority, endpoint)| PriorityHost { priority, host: host(endpoint) }).collect())
+            .unwrap_or_default();
+        let state = previous.map(|before| Arc::clone(&before.state)).unwrap_or_default();
+        let original_destinations = matches!(config.discovery, Discovery::OriginalDst).then(|| {
+            previous.filter(|_| keep_transports).and_then(|before| before.original_destinations.clone()).unwrap_or_default()
+        });
+        Self {
+            id,
+            balancer: LoadBalancer::compile(&config.lb_policy, config.healthy_panic_threshold, hosts, seed),
+            breaker: CircuitBreaker::new(config.circuit_breakers, Arc::clone(&state)),
+            state,
+            config,
+            assignment,
+            original_destinations,
+        }
+    }
+
+    /// Its number in this snapshot.
+    #[must_use]
+    pub const fn id(&self) -> ClusterId {
+        self.id
+    }
+
+    /// As configured.
+    #[must_use]
+    pub const fn config(&self) -> &Arc<config::Cluster> {
+        &self.config
+    }
+
+    /// The endpoints that arrived for it (EDS, DNS), if any have.
+    #[must_use]
+    pub const fn assignment(&self) -> Option<&Arc<ClusterLoadAssignment>> {
+        self.assignment.as_ref()
+    }
+
+    /// Picks its hosts.
+    #[must_use]
+    pub const fn balancer(&self) -> &LoadBalancer {
+        &self.balancer
+    }
+
+    /// Its limits.
+    #[must_use]
+    pub const fn breaker(&self) -> &CircuitBreaker {
+        &self.breaker
+    }
+
+    /// What is counted of it.
+    #[must_use]
+    pub const fn state(&self) -> &Arc<ClusterState> {
+        &self.state
+    }
+
+    /// For `ORIGINAL_DST`: the host of the address that the caller gave. `None` for other clusters.
+    #[must_use]
+    pub fn original_destination(&self, address: &Address) -> Option<Host> {
+        Some(self.original_destinations.as_ref()?.host(address))
+    }
+}
+
+/// Whether connections made under `a` serve `b` as well.
+fn same_transport(a: &config::Cluster, b: &config::Cluster) -> bool {
+    a.connect_timeout == b.connect_timeout
+        && a.protocol == b.protocol
+        && a.http == b.http
+        && a.http2 == b.http2
+        && a.tcp_keepalive == b.tcp_keepalive
+}
+
+/// Hosts of a pass-through cluster, made when a caller names them.
+#[derive(Debug, Default)]
+struct OriginalDestinations(Mutex<HashMap<Address, Host>>);
+
+/// Beyond this many, hosts that nobody is using are forgotten.
+const MOST_IDLE_DESTINATIONS: usize = 1024;
+
+impl OriginalDestinations {
+    fn host(&self, address: &Address) -> Host {
+        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = hosts.get(address) {
+            return host.clone();
+        }
+        if hosts.len() >= MOST_IDLE_DESTINATIONS {
+            hosts.retain(|_, host| host.state.active() > 0);
+        }
+        let endpoint = Endpoint {
+            address: address.clone(),
+            hostname: String::new(),
+            weight: 1,
+            health: HealthStatus::Unknown,
+            metadata: Metadata::new(),
+        };
+        let host = Host { endpoint: Arc::new(endpoint), state: Arc::new(EndpointState::default()), transport: Arc::new(Transport::default()) };
+        hosts.insert(address.clone(), host.clone());
+        host
+    }
+}

@@ -1,0 +1,404 @@
+//! Makes the next snapshot: `(previous, update) -> (next, refusals)`, one writer.
+//!
+//! A refused resource keeps its last good version in force and takes nothing else along. Numbers of clusters
+//! and tables are held by name for as long as anything names them, so that a route compiled before its cluster
+//! arrives finds it later without being compiled again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::listener::{HttpScope, Inbound, InboundChain, ListenerIndex, TableId, manager};
+use super::slots::Numbers;
+use super::{Cluster, Snapshot, Table};
+use crate::engine::filter::FilterInstance;
+use crate::engine::random::Random;
+use crate::engine::routing::{ClusterId, RouteTable};
+use crate::resource::cluster::{self as config, Discovery};
+use crate::resource::endpoint::ClusterLoadAssignment;
+use crate::resource::listener::{
+    ChainHandler, Direction, FilterChain, HttpConnectionManager, HttpFilter, Listener, RouteSource,
+};
+use crate::resource::route::{Forward, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
+use crate::resource::{Invalid, Name};
+
+/// One resource set or removed.
+#[derive(Clone, Debug)]
+pub enum Change<T> {
+    /// New, or instead of the one of the same name.
+    Set(Arc<T>),
+    /// Gone.
+    Remove(Name),
+}
+
+/// What changed, judged already: `mesh_xds::decode` makes the resources.
+#[derive(Clone, Debug, Default)]
+pub struct Update {
+    /// Listeners by their name.
+    pub listeners: Vec<Change<Listener>>,
+    /// Route configurations by their name.
+    pub routes: Vec<Change<RouteConfiguration>>,
+    /// Clusters by their name.
+    pub clusters: Vec<Change<config::Cluster>>,
+    /// EDS answers, by service name.
+    pub endpoints: Vec<(Name, Option<Arc<ClusterLoadAssignment>>)>,
+    /// What the names of a `STRICT_DNS` cluster resolved to, by cluster name.
+    pub resolved: Vec<(Name, Option<Arc<ClusterLoadAssignment>>)>,
+}
+
+impl Update {
+    /// Whether nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.listeners.is_empty()
+            && self.routes.is_empty()
+            && self.clusters.is_empty()
+            && self.endpoints.is_empty()
+            && self.resolved.is_empty()
+    }
+}
+
+/// The one writer of snapshots.
+#[derive(Debug)]
+pub struct Compiler {
+    current: Arc<Snapshot>,
+    cluster_numbers: Numbers,
+    table_numbers: Numbers,
+    endpoints: HashMap<Name, Arc<ClusterLoadAssignment>>,
+    resolved: HashMap<Name, Arc<ClusterLoadAssignment>>,
+    /// Which clusters take their endpoints from a service name.
+    eds_clusters: HashMap<Name, BTreeSet<Name>>,
+    /// Table names that the listeners hold.
+    listener_tables: BTreeSet<String>,
+    random: Random,
+    filters: FilterFactory,
+}
+
+/// Makes a filter out of its configuration; `None` leaves the entry out (decode has reported it).
+pub type FilterFactory = fn(&HttpFilter) -> Option<FilterInstance>;
+
+impl Compiler {
+    /// Starts with nothing in force. `seed` decides where balancers start their turns.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            current: Arc::new(Snapshot::empty()),
+            cluster_numbers: Numbers::default(),
+            table_numbers: Numbers::default(),
+            endpoints: HashMap::new(),
+            resolved: HashMap::new(),
+            eds_clusters: HashMap::new(),
+            listener_tables: BTreeSet::new(),
+            random: Random::from_seed(seed),
+            filters: |_| None,
+        }
+    }
+
+    /// Uses `factory` to make the HTTP filters of listeners that arrive from now on. Default: none are made.
+    #[must_use]
+    pub fn with_filters(mut self, factory: FilterFactory) -> Self {
+        self.filters = factory;
+        self
+    }
+
+    /// The snapshot made last.
+    #[must_use]
+    pub const fn current(&self) -> &Arc<Snapshot> {
+        &self.current
+    }
+
+    /// Makes the next snapshot. Refused resources keep their last good version.
+    pub fn apply(&mut self, update: Update) -> (Arc<Snapshot>, Vec<Invalid>) {
+        let mut next = (*self.current).clone();
+        next.version += 1;
+        let mut refused = Vec::new();
+        let mut changed = BTreeSet::new();
+        for change in update.clusters {
+            self.cluster(&mut next, change, &mut changed);
+        }
+        for (service, assignment) in update.endpoints {
+            changed.extend(self.eds_clusters.get(&service).into_iter().flatten().cloned());
+            remember(&mut self.endpoints, service, assignment);
+        }
+        for (cluster, assignment) in update.resolved {
+            changed.insert(Arc::clone(&cluster));
+            remember(&mut self.resolved, cluster, assignment);
+        }
+        for name in changed {
+            self.compile_cluster(&mut next, &name);
+        }
+        for change in update.routes {
+            match change {
+                Change::Set(config) => {
+                    let name = Arc::clone(&config.name);
+                    if let Err(invalid) = self.table(&mut next, &route_key(&name), config) {
+                        refused.push(invalid);
+                    }
+                }
+                Change::Remove(name) => self.remove_table(&mut next, &route_key(&name)),
+            }
+        }
+        if !update.listeners.is_empty() {
+            self.listeners(&mut next, update.listeners, &mut refused);
+        }
+        self.current = Arc::new(next);
+        (Arc::clone(&self.current), refused)
+    }
+
+    fn cluster(&mut self, next: &mut Snapshot, change: Change<config::Cluster>, changed: &mut BTreeSet<Name>) {
+        let (name, config) = match change {
+            Change::Set(config) => (Arc::clone(&config.name), Some(config)),
+            Change::Remove(name) => (name, None),
+        };
+        let before = next.cluster_by_name(&name).map(Arc::clone);
+        if let Some(Discovery::Eds { service_name }) = before.as_ref().map(|one| &one.config().discovery)
+            && let Some(users) = self.eds_clusters.get_mut(service_name)
+        {
+            users.remove(&name);
+            if users.is_empty() {
+                self.eds_clusters.remove(service_name);
+            }
+        }
+        match (before, config) {
+            (None, None) => {}
+            (Some(_), None) => {
+                if let Some(number) = self.cluster_numbers.find(&name) {
+                    next.clusters.set(number, None);
+                }
+                self.cluster_numbers.release(&name);
+                self.resolved.remove(&name);
+                next.names.set(&name, None);
+                changed.remove(&name);
+            }
+            (before, Some(config)) => {
+                if let Discovery::Eds { service_name } = &config.discovery {
+                    self.eds_clusters.entry(Arc::clone(service_name)).or_default().insert(Arc::clone(&name));
+                }
+                let id = match &before {
+                    Some(before) => before.id(),
+                    None => ClusterId(self.cluster_numbers.hold(&name)),
+                };
+                if before.is_none() {
+                    next.names.set(&name, Some(id));
+                }
+                let compiled = self.compiled(id, config, before.as_deref());
+                next.clusters.set(id.0, Some(Arc::new(compiled)));
+                changed.remove(&name);
+            }
+        }
+    }
+
+    /// Compiles a cluster again because its endpoints changed.
+    fn compile_cluster(&mut self, next: &mut Snapshot, name: &str) {
+        let Some(before) = next.cluster_by_name(name).map(Arc::clone) else { return };
+        if self.assignment(before.config()).map(Arc::as_ptr) == before.assignment().map(Arc::as_ptr) {
+            return;
+        }
+        let compiled = self.compiled(before.id(), Arc::clone(before.config()), Some(&before));
+        next.clusters.set(before.id().0, Some(Arc::new(compiled)));
+    }
+
+    fn compiled(&mut self, id: ClusterId, config: Arc<config::Cluster>, before: Option<&Cluster>) -> Cluster {
+        let assignment = self.assignment(&config).map(Arc::clone);
+        Cluster::compile(id, config, assignment, before, self.random.bits())
+    }
+
+    fn assignment(&self, config: &config::Cluster) -> Option<&Arc<ClusterLoadAssignment>> {
+        match &config.discovery {
+            Discovery::Eds { service_name } => self.endpoints.get(service_name),
+            Discovery::StrictDns { .. } => self.resolved.get(&config.name),
+            Discovery::Static(_) | Discovery::LogicalDns { .. } | Discovery::OriginalDst => None,
+        }
+    }
+
+    /// Compiles a route table into the slot of `key`. On refusal the one before stays.
+    fn table(&mut self, next: &mut Snapshot, key: &str, config: Arc<RouteConfiguration>) -> Result<(), Invalid> {
+        let mut held: Vec<Name> = Vec::new();
+        let numbers = &mut self.cluster_numbers;
+        let compiled = RouteTable::compile(&config, &mut |name: &str| {
+            held.push(name.into());
+            ClusterId(numbers.hold(name))
+        });
+        let routes = match compiled {
+            Ok(routes) => routes,
+            Err(invalid) => {
+                held.iter().for_each(|name| self.cluster_numbers.release(name));
+                return Err(invalid);
+            }
+        };
+        let number = match self.table_numbers.find(key) {
+            Some(number) if next.tables.get(number).is_some() => number,
+            // A listener may wait for it already; the table is one more holder.
+            _ => self.table_numbers.hold(key),
+        };
+        if let Some(before) = next.tables.get(number) {
+            before.clusters.iter().for_each(|name| self.cluster_numbers.release(name));
+        }
+        next.tables.set(number, Some(Arc::new(Table { config, routes, clusters: held })));
+        Ok(())
+    }
+
+    fn remove_table(&mut self, next: &mut Snapshot, key: &str) {
+        let Some(number) = self.table_numbers.find(key) else { return };
+        let Some(before) = next.tables.get(number) else { return };
+        before.clusters.iter().for_each(|name| self.cluster_numbers.release(name));
+        next.tables.set(number, None);
+        self.table_numbers.release(key);
+    }
+
+    fn listeners(&mut self, next: &mut Snapshot, changes: Vec<Change<Listener>>, refused: &mut Vec<Invalid>) {
+        let mut listeners: BTreeMap<Name, Arc<Listener>> = (*next.listeners).clone();
+        for change in changes {
+            match change {
+                Change::Set(listener) => {
+                    // Inline routes that do not compile refuse the listener: its last good version stays.
+                    match self.check_inline(next, &listener) {
+                        Ok(()) => {
+                            listeners.insert(Arc::clone(&listener.name), listener);
+                        }
+                        Err(invalid) => refused.push(invalid),
+                    }
+                }
+                Change::Remove(name) => {
+                    listeners.remove(&name);
+                }
+            }
+        }
+        let before = std::mem::take(&mut self.listener_tables);
+        let mut index = ListenerIndex::default();
+        for listener in listeners.values() {
+            self.index(next, &mut index, listener, refused);
+        }
+        for key in before {
+            if key.starts_with(INLINE) && !self.listener_tables.contains(&key) {
+                self.remove_table(next, &key);
+            }
+            self.table_numbers.release(&key);
+        }
+        next.listeners = Arc::new(listeners);
+        next.index = Arc::new(index);
+    }
+
+    fn check_inline(&self, next: &Snapshot, listener: &Listener) -> Result<(), Invalid> {
+        for (_, manager) in managers(listener) {
+            if let RouteSource::Inline(config) = &manager.routes
+                && !next.tables().any(|table| Arc::ptr_eq(&table.config, config))
+            {
+                RouteTable::compile(config, &mut |_| ClusterId(0))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&mut self, next: &mut Snapshot, index: &mut ListenerIndex, listener: &Arc<Listener>, refused: &mut Vec<Invalid>) {
+        if let Some(manager) = &listener.api_listener {
+            let scope = self.scope(next, listener, "api", manager, refused);
+            index.api.insert(Arc::clone(&listener.name), scope);
+        }
+        if listener.direction == Direction::Inbound {
+            let mut chain = |chain: &FilterChain, at: usize| InboundChain {
+                http: manager(chain).map(|manager| self.scope(next, listener, &at.to_string(), manager, refused)),
+                chain: Arc::new(chain.clone()),
+            };
+            let chains = listener.filter_chains.iter().enumerate().map(|(at, one)| chain(one, at)).collect();
+            let default = listener.default_filter_chain.as_ref().map(|one| chain(one, usize::MAX));
+            index.inbound.push(Inbound { listener: Arc::clone(listener), chains, default });
+            return;
+        }
+        let Some(address) = listener.address else { return };
+        let general = |chain: &&FilterChain| chain.matches.destination_port.is_none();
+        let chains = listener.filter_chains.iter().filter(general).chain(&listener.default_filter_chain);
+        if listener.use_original_dst {
+            if let Some(chain) = chains.last() {
+                index.fallback = Some(self.fallback(next, listener, chain, refused));
+            }
+            return;
+        }
+        // A caller in this process speaks HTTP: the chain that speaks it serves the port.
+        let Some(manager) = chains.filter_map(manager).next() else { return };
+        let scope = self.scope(next, listener, "0", manager, refused);
+        let scopes = index.outbound.entry(address.port).or_default();
+        if address.ip.is_unspecified() { scopes.insert(0, scope) } else { scopes.push(scope) }
+    }
+
+    fn scope(&mut self, next: &mut Snapshot, listener: &Listener, chain: &str, manager: &Arc<HttpConnectionManager>, refused: &mut Vec<Invalid>) -> HttpScope {
+        let key = match &manager.routes {
+            RouteSource::Rds(name) => route_key(name),
+            RouteSource::Inline(config) => {
+                let key = format!("{INLINE}{}/{chain}", listener.name);
+                self.inline(next, &key, config, refused);
+                key
+            }
+        };
+        let table = TableId(self.hold_for_listeners(key));
+        let filters: Vec<FilterInstance> = manager.http_filters.iter().filter_map(|config| (self.filters)(config)).collect();
+        HttpScope {
+            manager: Arc::clone(manager),
+            table,
+            listener: Arc::clone(&listener.name),
+            filters: (!filters.is_empty()).then(|| filters.into()),
+        }
+    }
+
+    /// Whatever `virtualOutbound` does with a port that nobody declared, as a route table.
+    fn fallback(&mut self, next: &mut Snapshot, listener: &Listener, chain: &FilterChain, refused: &mut Vec<Invalid>) -> HttpScope {
+        match &chain.handler {
+            ChainHandler::Http(manager) => self.scope(next, listener, "fallback", manager, refused),
+            ChainHandler::Tcp { cluster } => {
+                let config = Arc::new(forward_all(&listener.name, cluster));
+                let manager = Arc::new(HttpConnectionManager::inline(config));
+                self.scope(next, listener, "fallback", &manager, refused)
+            }
+        }
+    }
+
+    fn inline(&mut self, next: &mut Snapshot, key: &str, config: &Arc<RouteConfiguration>, refused: &mut Vec<Invalid>) {
+        let before = self.table_numbers.find(key).and_then(|number| next.tables.get(number));
+        if before.is_some_and(|before| Arc::ptr_eq(&before.config, config) || before.config == *config) {
+            return;
+        }
+        if let Err(invalid) = self.table(next, key, Arc::clone(config)) {
+            refused.push(invalid);
+        }
+    }
+
+    /// The number of a table that a listener uses, held once for all listeners.
+    fn hold_for_listeners(&mut self, key: String) -> u32 {
+        match self.table_numbers.find(&key) {
+            Some(number) if self.listener_tables.contains(&key) => number,
+            _ => {
+                let number = self.table_numbers.hold(&key);
+                self.listener_tables.insert(key);
+                number
+            }
+        }
+    }
+}
+
+/// Keys of tables that listeners carry; route configurations are `rds/<name>`.
+const INLINE: &str = "inline/";
+
+/// Routes that send everything to one cluster, without a limit in time, as a TCP proxy would.
+fn forward_all(name: &Name, cluster: &Name) -> RouteConfiguration {
+    let forward = Forward { timeout: Some(Duration::ZERO), ..Forward::to(Arc::clone(cluster)) };
+    let route = Route::new(RouteMatch::prefix("/"), RouteAction::Forward(Box::new(forward)));
+    let host = VirtualHost { name: Arc::clone(name), domains: vec!["*".to_owned()], routes: vec![route], ..VirtualHost::default() };
+    RouteConfiguration { name: Arc::clone(name), virtual_hosts: vec![host], ..RouteConfiguration::default() }
+}
+
+fn route_key(name: &str) -> String {
+    format!("rds/{name}")
+}
+
+fn managers(listener: &Listener) -> impl Iterator<Item = (&str, &Arc<HttpConnectionManager>)> {
+    let chains = listener.filter_chains.iter().chain(&listener.default_filter_chain);
+    let chains = chains.filter_map(|chain| Some((&*chain.name, manager(chain)?)));
+    chains.chain(listener.api_listener.iter().map(|manager| ("api", manager)))
+}
+
+fn remember(map: &mut HashMap<Name, Arc<ClusterLoadAssignment>>, name: Name, value: Option<Arc<ClusterLoadAssignment>>) {
+    match value {
+        Some(value) => map.insert(name, value),
+        None => map.remove(&name),
+    };
+}
