@@ -28,11 +28,20 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     pub(crate) fn report(&mut self, node: &Node, code: &'static str, reason: impl Into<String>) {
-        self.problems.push(Problem { code, field: self.path.clone(), line: node.line, reason: reason.into() });
+        self.problems.push(Problem {
+            code,
+            field: self.path.clone(),
+            line: node.line,
+            reason: reason.into(),
+        });
     }
 
     fn wrong_type<T>(&mut self, node: &Node, wanted: &str) -> Option<T> {
-        self.report(node, code::WRONG_TYPE, format!("expected {wanted}, found {}", node.describe()));
+        self.report(
+            node,
+            code::WRONG_TYPE,
+            format!("expected {wanted}, found {}", node.describe()),
+        );
         None
     }
 
@@ -65,7 +74,12 @@ impl Cursor {
     /// The fields of a message; a problem when the node is not a map.
     pub(crate) fn fields<'a>(&mut self, node: &'a Node) -> Option<Fields<'a>> {
         match &node.value {
-            Value::Map(entries) => Some(Fields { entries: entries.iter().map(|(key, value)| (key.as_str(), Some(value))).collect() }),
+            Value::Map(entries) => Some(Fields {
+                entries: entries
+                    .iter()
+                    .map(|(key, value)| (key.as_str(), Some(value)))
+                    .collect(),
+            }),
             _ => self.wrong_type(node, "a map"),
         }
     }
@@ -79,7 +93,12 @@ pub(crate) struct Fields<'a> {
 
 impl Fields<'_> {
     /// Takes the field of that proto name in lowerCamelCase, in snake_case, or by one of the exact aliases.
-    pub(crate) fn take<T: Decode + Default>(&mut self, cursor: &mut Cursor, name: &str, aliases: &[&str]) -> T {
+    pub(crate) fn take<T: Decode + Default>(
+        &mut self,
+        cursor: &mut Cursor,
+        name: &str,
+        aliases: &[&str],
+    ) -> T {
         let name = name.strip_prefix("r#").unwrap_or(name);
         let mut found: Option<T> = None;
         for (key, slot) in &mut self.entries {
@@ -121,7 +140,11 @@ fn same_field(key: &str, snake: &str) -> bool {
             upper = true;
             continue;
         }
-        let wanted = if upper { byte.to_ascii_uppercase() } else { byte };
+        let wanted = if upper {
+            byte.to_ascii_uppercase()
+        } else {
+            byte
+        };
         upper = false;
         if key.next() != Some(wanted) {
             return false;
@@ -150,7 +173,11 @@ struct Twice;
 
 impl Decode for Twice {
     fn decode(node: &Node, cursor: &mut Cursor) -> Option<Self> {
-        cursor.report(node, code::WRONG_TYPE, "the same field is written twice, in two spellings");
+        cursor.report(
+            node,
+            code::WRONG_TYPE,
+            "the same field is written twice, in two spellings",
+        );
         None
     }
 }
@@ -169,7 +196,9 @@ impl Decode for String {
     fn decode(node: &Node, cursor: &mut Cursor) -> Option<Self> {
         match &node.value {
             Value::String(text) => Some(text.clone()),
-            Value::Bool(_) | Value::Int(_) | Value::Float(_) => cursor.wrong_type(node, "a string (quote it)"),
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
+                cursor.wrong_type(node, "a string (quote it)")
+            }
             _ => cursor.wrong_type(node, "a string"),
         }
     }
@@ -225,10 +254,16 @@ impl Decode for f64 {
 
 impl Decode for Duration {
     fn decode(node: &Node, cursor: &mut Cursor) -> Option<Self> {
-        let Value::String(text) = &node.value else { return cursor.wrong_type(node, "a duration such as \"5s\"") };
+        let Value::String(text) = &node.value else {
+            return cursor.wrong_type(node, "a duration such as \"5s\"");
+        };
         let parsed = super::duration::parse(text);
         if parsed.is_none() {
-            cursor.report(node, code::BAD_DURATION, format!("{text:?} is not a duration such as \"5s\", \"1.5s\" or \"1h30m\""));
+            cursor.report(
+                node,
+                code::BAD_DURATION,
+                format!("{text:?} is not a duration such as \"5s\", \"1.5s\" or \"1h30m\""),
+            );
         }
         parsed
     }
@@ -248,7 +283,9 @@ impl<T: Decode> Decode for Box<T> {
 
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &Node, cursor: &mut Cursor) -> Option<Self> {
-        let Value::List(items) = &node.value else { return cursor.wrong_type(node, "a list") };
+        let Value::List(items) = &node.value else {
+            return cursor.wrong_type(node, "a list");
+        };
         let mut out = Self::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             out.extend(cursor.enter_index::<T>(&index, item));
@@ -259,7 +296,9 @@ impl<T: Decode> Decode for Vec<T> {
 
 impl<T: Decode> Decode for BTreeMap<String, T> {
     fn decode(node: &Node, cursor: &mut Cursor) -> Option<Self> {
-        let Value::Map(entries) = &node.value else { return cursor.wrong_type(node, "a map") };
+        let Value::Map(entries) = &node.value else {
+            return cursor.wrong_type(node, "a map");
+        };
         let mut out = Self::new();
         for (key, value) in entries {
             if let Some(value) = cursor.enter_index::<T>(key, value) {
@@ -307,7 +346,11 @@ impl Decode for StringMatch {
             (None, None, Some(text)) => Some(Self::Regex(text)),
             (None, None, None) => Some(Self::Present),
             _ => {
-                cursor.report(node, code::EXCLUSIVE, "only one of exact, prefix and regex may be set");
+                cursor.report(
+                    node,
+                    code::EXCLUSIVE,
+                    "only one of exact, prefix and regex may be set",
+                );
                 None
             }
         }
@@ -403,13 +446,19 @@ mod tests {
         let node = node::parse(&node::documents(text)[0]).unwrap();
         let mut cursor = Cursor::default();
         let pool = cursor.enter("spec", &node);
-        let problems = cursor.problems.iter().map(|p| format!("{} {} {}", p.line, p.code, p.field)).collect();
+        let problems = cursor
+            .problems
+            .iter()
+            .map(|p| format!("{} {} {}", p.line, p.code, p.field))
+            .collect();
         (pool, problems)
     }
 
     #[test]
     fn both_spellings_aliases_quoted_numbers_and_enum_numbers_are_read() {
-        let (pool, problems) = decode("http1MaxPendingRequests: '7'\nconsecutive_5xx_errors: 0\nclusterIP: None\nidleTimeout: 1m\ncolour: 1\n");
+        let (pool, problems) = decode(
+            "http1MaxPendingRequests: '7'\nconsecutive_5xx_errors: 0\nclusterIP: None\nidleTimeout: 1m\ncolour: 1\n",
+        );
         assert_eq!(problems, Vec::<String>::new());
         let pool = pool.unwrap();
         assert_eq!(pool.http1_max_pending_requests, 7);
@@ -428,7 +477,9 @@ mod tests {
 
     #[test]
     fn every_problem_is_reported_with_path_and_line() {
-        let (_, problems) = decode("http1MaxPendingRequests: lots\nnames: [a, 1]\nidleTimeout: 5\ncolour: BLUE\nmystery: 1\n");
+        let (_, problems) = decode(
+            "http1MaxPendingRequests: lots\nnames: [a, 1]\nidleTimeout: 5\ncolour: BLUE\nmystery: 1\n",
+        );
         assert_eq!(
             problems,
             [

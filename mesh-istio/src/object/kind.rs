@@ -9,7 +9,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Force {
     /// Parsed and lowered.
-    InForce,
+    Now,
     /// Known, without effect yet.
     NotYet,
     /// Known, without effect yet, and made to narrow access or to protect traffic.
@@ -58,19 +58,19 @@ const V1: &[&str] = &["v1"];
 
 kinds! {
     /// How requests for a host are routed.
-    VirtualService = "VirtualService", "networking.istio.io", NETWORKING, InForce;
+    VirtualService = "VirtualService", "networking.istio.io", NETWORKING, Now;
     /// What happens to traffic after routing.
-    DestinationRule = "DestinationRule", "networking.istio.io", NETWORKING, InForce;
+    DestinationRule = "DestinationRule", "networking.istio.io", NETWORKING, Now;
     /// A service added to the registry by hand.
-    ServiceEntry = "ServiceEntry", "networking.istio.io", NETWORKING, InForce;
+    ServiceEntry = "ServiceEntry", "networking.istio.io", NETWORKING, Now;
     /// One endpoint, as a VM would be described.
-    WorkloadEntry = "WorkloadEntry", "networking.istio.io", NETWORKING, InForce;
+    WorkloadEntry = "WorkloadEntry", "networking.istio.io", NETWORKING, Now;
     /// A Kubernetes service.
-    Service = "Service", "", V1, InForce;
+    Service = "Service", "", V1, Now;
     /// Endpoints of a Kubernetes service.
-    EndpointSlice = "EndpointSlice", "discovery.k8s.io", V1, InForce;
+    EndpointSlice = "EndpointSlice", "discovery.k8s.io", V1, Now;
     /// A Kubernetes pod: gives endpoints their labels.
-    Pod = "Pod", "", V1, InForce;
+    Pod = "Pod", "", V1, Now;
     /// Template of WorkloadEntries.
     WorkloadGroup = "WorkloadGroup", "networking.istio.io", NETWORKING, NotYet;
     /// Which configuration a workload sees.
@@ -116,12 +116,17 @@ kinds! {
 impl Kind {
     /// The kind of that group and name. Groups compare exactly, kinds by case.
     pub(crate) fn find(group: &str, kind: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|known| known.group() == group && known.as_str() == kind)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|known| known.group() == group && known.as_str() == kind)
     }
 
     /// Whether a group is Istio's, so that an unknown kind in it is a mistake rather than somebody else's business.
     pub(crate) fn is_istio_group(group: &str) -> bool {
-        Self::ALL.iter().any(|known| known.group() == group && !group.is_empty() && group.ends_with("istio.io"))
+        Self::ALL
+            .iter()
+            .any(|known| known.group() == group && !group.is_empty() && group.ends_with("istio.io"))
     }
 
     /// The word in paths of Istio's metadata, such as `virtual-service`.

@@ -35,7 +35,10 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { unknown_fields: UnknownFields::Warn, namespace: "default".to_owned() }
+        Self {
+            unknown_fields: UnknownFields::Warn,
+            namespace: "default".to_owned(),
+        }
     }
 }
 
@@ -43,7 +46,10 @@ impl LoadOptions {
     /// Unknown fields refuse the object.
     #[must_use]
     pub fn strict() -> Self {
-        Self { unknown_fields: UnknownFields::Refuse, ..Self::default() }
+        Self {
+            unknown_fields: UnknownFields::Refuse,
+            ..Self::default()
+        }
     }
 }
 
@@ -68,7 +74,10 @@ impl Loaded {
         let present: BTreeSet<&ObjectId> = self.objects.iter().map(|object| &object.id).collect();
         let kept: Vec<_> = previous
             .iter()
-            .filter(|old| !present.contains(&old.id) && (self.unreadable > 0 || self.refused.contains(&old.id)))
+            .filter(|old| {
+                !present.contains(&old.id)
+                    && (self.unreadable > 0 || self.refused.contains(&old.id))
+            })
             .cloned()
             .collect();
         self.objects.extend(kept);
@@ -79,7 +88,11 @@ impl Loaded {
 /// Reads one file: YAML with any number of documents, or JSON; lists of objects are opened.
 #[must_use]
 pub fn load_text(file: &str, text: &str, options: &LoadOptions) -> Loaded {
-    let mut reader = Reader { file: Arc::from(file), options, loaded: Loaded::default() };
+    let mut reader = Reader {
+        file: Arc::from(file),
+        options,
+        loaded: Loaded::default(),
+    };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for document in node::documents(text) {
         reader.document(&document);
@@ -102,7 +115,15 @@ struct Identity {
 }
 
 impl Reader<'_> {
-    fn say(&mut self, severity: Severity, code: &'static str, line: u32, object: Option<&ObjectId>, field: &str, reason: String) {
+    fn say(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        line: u32,
+        object: Option<&ObjectId>,
+        field: &str,
+        reason: String,
+    ) {
         self.loaded.findings.push(Finding {
             file: self.file.clone(),
             line,
@@ -123,19 +144,34 @@ impl Reader<'_> {
         match node::parse(document) {
             Ok(node) if node.value == Value::Null => {}
             Ok(node) => self.object(node, document.first_line()),
-            Err(error) => self.unreadable(code::YAML_SYNTAX, error.line, format!("not YAML: {}", error.reason)),
+            Err(error) => self.unreadable(
+                code::YAML_SYNTAX,
+                error.line,
+                format!("not YAML: {}", error.reason),
+            ),
         }
     }
 
     fn object(&mut self, node: Node, line: u32) {
         let text = |key: &str| node.field(key).and_then(Node::as_str);
         let (Some(api_version), Some(kind)) = (text("apiVersion"), text("kind")) else {
-            self.unreadable(code::NOT_AN_OBJECT, line, "no Kubernetes object: apiVersion and kind are required".to_owned());
+            self.unreadable(
+                code::NOT_AN_OBJECT,
+                line,
+                "no Kubernetes object: apiVersion and kind are required".to_owned(),
+            );
             return;
         };
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let identity = Identity { group: group.to_owned(), version: version.to_owned(), kind: kind.to_owned(), line };
-        let is_list = kind == "List" || (kind.ends_with("List") && Kind::find(group, kind.trim_end_matches("List")).is_some());
+        let identity = Identity {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.to_owned(),
+            line,
+        };
+        let is_list = kind == "List"
+            || (kind.ends_with("List")
+                && Kind::find(group, kind.trim_end_matches("List")).is_some());
         if is_list {
             self.list(node, line);
             return;
@@ -148,8 +184,13 @@ impl Reader<'_> {
     }
 
     fn list(&mut self, mut node: Node, line: u32) {
-        let Value::Map(entries) = &mut node.value else { return };
-        let items = entries.iter_mut().find(|(key, _)| key == "items").map(|(_, value)| value);
+        let Value::Map(entries) = &mut node.value else {
+            return;
+        };
+        let items = entries
+            .iter_mut()
+            .find(|(key, _)| key == "items")
+            .map(|(_, value)| value);
         match items.map(|items| std::mem::replace(&mut items.value, Value::Null)) {
             Some(Value::List(items)) => {
                 for item in items {
@@ -158,27 +199,68 @@ impl Reader<'_> {
                 }
             }
             None | Some(Value::Null) => {}
-            Some(_) => self.unreadable(code::NOT_AN_OBJECT, line, "items of a List is not a list".to_owned()),
+            Some(_) => self.unreadable(
+                code::NOT_AN_OBJECT,
+                line,
+                "items of a List is not a list".to_owned(),
+            ),
         }
     }
 
     fn unknown_kind(&mut self, node: &Node, identity: &Identity) {
-        let Identity { group, version, kind, line } = identity;
-        let name = node.field("metadata").and_then(|metadata| metadata.field("name")).and_then(Node::as_str).unwrap_or("?");
+        let Identity {
+            group,
+            version,
+            kind,
+            line,
+        } = identity;
+        let name = node
+            .field("metadata")
+            .and_then(|metadata| metadata.field("name"))
+            .and_then(Node::as_str)
+            .unwrap_or("?");
         if Kind::is_istio_group(group) {
-            self.unreadable(code::UNKNOWN_KIND, *line, format!("unknown kind {kind} in {group}/{version} (object {name})"));
+            self.unreadable(
+                code::UNKNOWN_KIND,
+                *line,
+                format!("unknown kind {kind} in {group}/{version} (object {name})"),
+            );
         } else {
-            let api_version = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
-            self.say(Severity::Note, code::KIND_IGNORED, *line, None, "", format!("{kind} {name} of {api_version} is not the mesh's business"));
+            let api_version = if group.is_empty() {
+                version.clone()
+            } else {
+                format!("{group}/{version}")
+            };
+            self.say(
+                Severity::Note,
+                code::KIND_IGNORED,
+                *line,
+                None,
+                "",
+                format!("{kind} {name} of {api_version} is not the mesh's business"),
+            );
         }
     }
 
     fn known(&mut self, node: Node, kind: Kind, identity: &Identity) {
         let line = identity.line;
-        let Some((id, labels, annotations, created)) = self.metadata(&node, kind, line) else { return };
+        let Some((id, labels, annotations, created)) = self.metadata(&node, kind, line) else {
+            return;
+        };
         if !kind.versions().contains(&identity.version.as_str()) {
-            let reason = format!("{kind} has no version {} (known: {})", identity.version, kind.versions().join(", "));
-            self.say(Severity::Refused, code::UNKNOWN_VERSION, line, Some(&id), "apiVersion", reason);
+            let reason = format!(
+                "{kind} has no version {} (known: {})",
+                identity.version,
+                kind.versions().join(", ")
+            );
+            self.say(
+                Severity::Refused,
+                code::UNKNOWN_VERSION,
+                line,
+                Some(&id),
+                "apiVersion",
+                reason,
+            );
             self.loaded.refused.insert(id);
             return;
         }
@@ -194,15 +276,36 @@ impl Reader<'_> {
             node: Some(node.clone()),
         };
         match kind.force() {
-            Force::InForce => {}
+            Force::Now => {}
             Force::Ignored => {
-                self.say(Severity::Note, code::KIND_IGNORED, line, Some(&id), "", format!("{kind} is read by nobody"));
+                self.say(
+                    Severity::Note,
+                    code::KIND_IGNORED,
+                    line,
+                    Some(&id),
+                    "",
+                    format!("{kind} is read by nobody"),
+                );
                 return;
             }
             force @ (Force::NotYet | Force::NotYetSecurity) => {
-                let code = if force == Force::NotYet { code::KIND_NOT_IN_FORCE } else { code::SECURITY_NOT_IN_FORCE };
-                let object = Object { node: None, ..object(Spec::NotInForce) };
-                self.say(Severity::NotInForce, code, line, Some(&id), "", format!("{kind} is known and has no effect yet"));
+                let code = if force == Force::NotYet {
+                    code::KIND_NOT_IN_FORCE
+                } else {
+                    code::SECURITY_NOT_IN_FORCE
+                };
+                let object = Object {
+                    node: None,
+                    ..object(Spec::NotInForce)
+                };
+                self.say(
+                    Severity::NotInForce,
+                    code,
+                    line,
+                    Some(&id),
+                    "",
+                    format!("{kind} is known and has no effect yet"),
+                );
                 self.loaded.objects.push(Arc::new(object));
                 return;
             }
@@ -212,16 +315,30 @@ impl Reader<'_> {
         let object = spec.map(object);
         let mut refused = object.is_none();
         for problem in cursor.problems {
-            let unknown = problem.code == code::UNKNOWN_FIELD && self.options.unknown_fields == UnknownFields::Warn;
+            let unknown = problem.code == code::UNKNOWN_FIELD
+                && self.options.unknown_fields == UnknownFields::Warn;
             refused |= !unknown;
-            let severity = if unknown { Severity::Warning } else { Severity::Refused };
-            self.say(severity, problem.code, problem.line, Some(&id), &problem.field, problem.reason);
+            let severity = if unknown {
+                Severity::Warning
+            } else {
+                Severity::Refused
+            };
+            self.say(
+                severity,
+                problem.code,
+                problem.line,
+                Some(&id),
+                &problem.field,
+                problem.reason,
+            );
         }
         if let Some(mut object) = object {
             // A value that did not decode would only draw errors about its absence.
             if !refused {
                 let findings = validate::object(&object);
-                refused = findings.iter().any(|finding| finding.severity == Severity::Refused);
+                refused = findings
+                    .iter()
+                    .any(|finding| finding.severity == Severity::Refused);
                 self.loaded.findings.extend(findings);
             }
             if !refused {
@@ -237,30 +354,68 @@ impl Reader<'_> {
         }
     }
 
-    #[allow(clippy::type_complexity, reason = "four parts of metadata, taken apart by the only caller")]
+    #[allow(
+        clippy::type_complexity,
+        reason = "four parts of metadata, taken apart by the only caller"
+    )]
     fn metadata(
         &mut self,
         node: &Node,
         kind: Kind,
         line: u32,
-    ) -> Option<(ObjectId, BTreeMap<String, String>, BTreeMap<String, String>, Option<String>)> {
-        let empty = Node { line, value: Value::Map(Vec::new()) };
+    ) -> Option<(
+        ObjectId,
+        BTreeMap<String, String>,
+        BTreeMap<String, String>,
+        Option<String>,
+    )> {
+        let empty = Node {
+            line,
+            value: Value::Map(Vec::new()),
+        };
         let metadata = node.field("metadata").unwrap_or(&empty);
-        let text = |key: &str| metadata.field(key).and_then(Node::as_str).filter(|text| !text.is_empty());
+        let text = |key: &str| {
+            metadata
+                .field(key)
+                .and_then(Node::as_str)
+                .filter(|text| !text.is_empty())
+        };
         let Some(name) = text("name") else {
             let generated = text("generateName").is_some();
-            let reason = if generated { "generateName needs an API server: give it a name" } else { "a name is required" };
+            let reason = if generated {
+                "generateName needs an API server: give it a name"
+            } else {
+                "a name is required"
+            };
             self.loaded.unreadable += 1;
-            self.say(Severity::Refused, code::METADATA, metadata.line, None, "metadata.name", format!("{kind}: {reason}"));
+            self.say(
+                Severity::Refused,
+                code::METADATA,
+                metadata.line,
+                None,
+                "metadata.name",
+                format!("{kind}: {reason}"),
+            );
             return None;
         };
-        let namespace = text("namespace").unwrap_or(&self.options.namespace).to_owned();
-        let id = ObjectId { kind, namespace, name: name.to_owned() };
-        let created = text("creationTimestamp").filter(|text| is_utc_timestamp(text)).map(str::to_owned);
+        let namespace = text("namespace")
+            .unwrap_or(&self.options.namespace)
+            .to_owned();
+        let id = ObjectId {
+            kind,
+            namespace,
+            name: name.to_owned(),
+        };
+        let created = text("creationTimestamp")
+            .filter(|text| is_utc_timestamp(text))
+            .map(str::to_owned);
         let mut cursor = Cursor::default();
         let mut map = |key: &str| {
             let node = metadata.field(key).filter(|node| node.value != Value::Null);
-            node.and_then(|node| cursor.enter::<BTreeMap<String, String>>(&format!("metadata.{key}"), node)).unwrap_or_default()
+            node.and_then(|node| {
+                cursor.enter::<BTreeMap<String, String>>(&format!("metadata.{key}"), node)
+            })
+            .unwrap_or_default()
         };
         let labels = map("labels");
         let annotations = map("annotations");
@@ -268,7 +423,14 @@ impl Reader<'_> {
             return Some((id, labels, annotations, created));
         }
         for problem in cursor.problems {
-            self.say(Severity::Refused, problem.code, problem.line, Some(&id), &problem.field, problem.reason);
+            self.say(
+                Severity::Refused,
+                problem.code,
+                problem.line,
+                Some(&id),
+                &problem.field,
+                problem.reason,
+            );
         }
         self.loaded.refused.insert(id);
         None
@@ -280,7 +442,13 @@ fn is_utc_timestamp(text: &str) -> bool {
     let shape = b"dddd-dd-ddTdd:dd:dd";
     text.len() > shape.len()
         && text.ends_with('Z')
-        && shape.iter().zip(text.bytes()).all(|(want, have)| if *want == b'd' { have.is_ascii_digit() } else { *want == have })
+        && shape.iter().zip(text.bytes()).all(|(want, have)| {
+            if *want == b'd' {
+                have.is_ascii_digit()
+            } else {
+                *want == have
+            }
+        })
 }
 
 fn decode_spec(kind: Kind, node: &Node, cursor: &mut Cursor) -> Option<Spec> {
@@ -294,12 +462,15 @@ fn decode_spec(kind: Kind, node: &Node, cursor: &mut Cursor) -> Option<Spec> {
         }
     }
     // Kinds of the API server that are no custom resources have other top-level fields too; custom resources do not.
-    if kind.group() == "networking.istio.io" {
-        if let Value::Map(entries) = &node.value {
-            for (key, value) in entries {
-                if !matches!(key.as_str(), "apiVersion" | "kind" | "metadata" | "spec" | "status") {
-                    cursor.unknown(key, value);
-                }
+    if kind.group() == "networking.istio.io"
+        && let Value::Map(entries) = &node.value
+    {
+        for (key, value) in entries {
+            if !matches!(
+                key.as_str(),
+                "apiVersion" | "kind" | "metadata" | "spec" | "status"
+            ) {
+                cursor.unknown(key, value);
             }
         }
     }
@@ -312,7 +483,8 @@ fn decode_spec(kind: Kind, node: &Node, cursor: &mut Cursor) -> Option<Spec> {
         Kind::EndpointSlice => {
             let mut body = node.clone();
             if let Value::Map(entries) = &mut body.value {
-                entries.retain(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind" | "metadata"));
+                entries
+                    .retain(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind" | "metadata"));
             }
             Box::decode(&body, cursor).map(Spec::EndpointSlice)
         }

@@ -14,7 +14,12 @@ const EXPORT_TO: &str = "networking.istio.io/exportTo";
 const SERVICE_ACCOUNTS: &str = "alpha.istio.io/kubernetes-serviceaccounts";
 const CANONICAL_SERVICE_ACCOUNTS: &str = "alpha.istio.io/canonical-serviceaccounts";
 
-pub(super) fn service(object: &Arc<Object>, spec: &Service, workloads: &Workloads<'_>, mesh: &MeshConfig) -> Option<RegistryService> {
+pub(super) fn service(
+    object: &Arc<Object>,
+    spec: &Service,
+    workloads: &Workloads<'_>,
+    mesh: &MeshConfig,
+) -> Option<RegistryService> {
     if spec.service_type == "ExternalName" {
         return None;
     }
@@ -32,17 +37,30 @@ pub(super) fn service(object: &Arc<Object>, spec: &Service, workloads: &Workload
         .map(|port| ServicePort {
             name: port.name.clone(),
             number: port.port,
-            protocol: Protocol::of_kubernetes_port(&port.protocol, port.app_protocol.as_deref(), &port.name, port.port),
+            protocol: Protocol::of_kubernetes_port(
+                &port.protocol,
+                port.app_protocol.as_deref(),
+                &port.name,
+                port.port,
+            ),
         })
         .filter(|port| port.protocol != Protocol::Udp)
         .collect();
     let list = |key: &str| -> Vec<String> {
         let text = object.annotations.get(key).map_or("", String::as_str);
-        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+        text.split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect()
     };
     let mut subject_alt_names = list(CANONICAL_SERVICE_ACCOUNTS);
     let accounts = list(SERVICE_ACCOUNTS);
-    subject_alt_names.extend(accounts.iter().map(|account| format!("spiffe://{}/ns/{namespace}/sa/{account}", mesh.trust_domain)));
+    subject_alt_names.extend(
+        accounts
+            .iter()
+            .map(|account| format!("spiffe://{}/ns/{namespace}/sa/{account}", mesh.trust_domain)),
+    );
     Some(RegistryService {
         hostname: format!("{name}.{namespace}.svc.{}", mesh.cluster_domain).to_ascii_lowercase(),
         name: name.clone(),
@@ -60,19 +78,43 @@ pub(super) fn service(object: &Arc<Object>, spec: &Service, workloads: &Workload
     })
 }
 
-fn endpoints(object: &Object, spec: &Service, ports: &[ServicePort], workloads: &Workloads<'_>) -> Vec<Endpoint> {
+fn endpoints(
+    object: &Object,
+    spec: &Service,
+    ports: &[ServicePort],
+    workloads: &Workloads<'_>,
+) -> Vec<Endpoint> {
     let (name, namespace) = (&object.id.name, &object.id.namespace);
     let mut out: Vec<Endpoint> = Vec::new();
     for slice in workloads.slices(namespace, name) {
         for port in ports {
             // Ports meet by name; a nameless port of the service is the nameless port of the slice.
-            let Some(number) = slice.ports.iter().find(|candidate| candidate.name == port.name).and_then(|found| found.port) else { continue };
-            for endpoint in slice.endpoints.iter().filter(|endpoint| usable(&endpoint.conditions, spec.publish_not_ready_addresses)) {
-                let pod_name = endpoint.target_ref.as_ref().filter(|target| target.kind == "Pod").map(|target| target.name.as_str());
+            let Some(number) = slice
+                .ports
+                .iter()
+                .find(|candidate| candidate.name == port.name)
+                .and_then(|found| found.port)
+            else {
+                continue;
+            };
+            for endpoint in slice
+                .endpoints
+                .iter()
+                .filter(|endpoint| usable(&endpoint.conditions, spec.publish_not_ready_addresses))
+            {
+                let pod_name = endpoint
+                    .target_ref
+                    .as_ref()
+                    .filter(|target| target.kind == "Pod")
+                    .map(|target| target.name.as_str());
                 for address in &endpoint.addresses {
                     let pod = workloads.pod(namespace, pod_name, address);
                     let found = of_pod(address, pod, endpoint.zone.as_deref(), namespace);
-                    out.push(Endpoint { port: number, service_port: port.number, ..found });
+                    out.push(Endpoint {
+                        port: number,
+                        service_port: port.number,
+                        ..found
+                    });
                 }
             }
         }
@@ -81,10 +123,28 @@ fn endpoints(object: &Object, spec: &Service, ports: &[ServicePort], workloads: 
     if !spec.selector.is_empty() {
         for (entry_object, entry) in workloads.entries(namespace, &spec.selector) {
             for port in ports {
-                let target = spec.ports.iter().find(|declared| declared.port == port.number).and_then(|declared| declared.target_port);
-                let number = entry.ports.get(&port.name).copied().or(target).unwrap_or(port.number);
-                let found = of_entry(entry, Some(&entry_object.labels), entry_object.id.name.clone(), namespace);
-                out.push(Endpoint { port: number, service_port: port.number, ..found });
+                let target = spec
+                    .ports
+                    .iter()
+                    .find(|declared| declared.port == port.number)
+                    .and_then(|declared| declared.target_port);
+                let number = entry
+                    .ports
+                    .get(&port.name)
+                    .copied()
+                    .or(target)
+                    .unwrap_or(port.number);
+                let found = of_entry(
+                    entry,
+                    Some(&entry_object.labels),
+                    entry_object.id.name.clone(),
+                    namespace,
+                );
+                out.push(Endpoint {
+                    port: number,
+                    service_port: port.number,
+                    ..found
+                });
             }
         }
     }
@@ -94,7 +154,16 @@ fn endpoints(object: &Object, spec: &Service, ports: &[ServicePort], workloads: 
 /// A slice may still list an endpoint that another lists too; the first stays.
 pub(super) fn deduplicated(endpoints: Vec<Endpoint>) -> Vec<Endpoint> {
     let mut seen = std::collections::BTreeSet::new();
-    endpoints.into_iter().filter(|endpoint| seen.insert((endpoint.service_port, endpoint.address.clone(), endpoint.port))).collect()
+    endpoints
+        .into_iter()
+        .filter(|endpoint| {
+            seen.insert((
+                endpoint.service_port,
+                endpoint.address.clone(),
+                endpoint.port,
+            ))
+        })
+        .collect()
 }
 
 fn usable(conditions: &EndpointConditions, publish_not_ready: bool) -> bool {

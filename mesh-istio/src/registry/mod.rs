@@ -119,7 +119,10 @@ impl Endpoint {
     #[must_use]
     pub fn canonical_name(&self) -> &str {
         let label = |key: &str| self.labels.get(key).filter(|value| !value.is_empty());
-        label("service.istio.io/canonical-name").or_else(|| label("app.kubernetes.io/name")).or_else(|| label("app")).unwrap_or(&self.workload)
+        label("service.istio.io/canonical-name")
+            .or_else(|| label("app.kubernetes.io/name"))
+            .or_else(|| label("app"))
+            .unwrap_or(&self.workload)
     }
 
     /// Istio's canonical revision; empty means `latest`.
@@ -143,9 +146,17 @@ impl RegistryService {
     /// The SPIFFE identities its endpoints may show: of their service accounts, and those given by hand. Sorted.
     #[must_use]
     pub fn identities(&self, trust_domain: &str) -> Vec<String> {
-        let accounts = self.endpoints.iter().filter(|endpoint| !endpoint.service_account.is_empty());
+        let accounts = self
+            .endpoints
+            .iter()
+            .filter(|endpoint| !endpoint.service_account.is_empty());
         let mut out: Vec<String> = accounts
-            .map(|endpoint| format!("spiffe://{trust_domain}/ns/{}/sa/{}", endpoint.namespace, endpoint.service_account))
+            .map(|endpoint| {
+                format!(
+                    "spiffe://{trust_domain}/ns/{}/sa/{}",
+                    endpoint.namespace, endpoint.service_account
+                )
+            })
             .chain(self.subject_alt_names.iter().cloned())
             .collect();
         out.sort();
@@ -167,10 +178,15 @@ impl Registry {
         }
         let mut entries: Vec<RegistryService> = Vec::new();
         for object in world.objects() {
-            let Spec::ServiceEntry(spec) = &object.spec else { continue };
+            let Spec::ServiceEntry(spec) = &object.spec else {
+                continue;
+            };
             for entry in service_entry::services(object, spec, &workloads) {
                 // An entry for the host of a Kubernetes service only adds names to it.
-                match services.iter_mut().find(|service| service.hostname == entry.hostname) {
+                match services
+                    .iter_mut()
+                    .find(|service| service.hostname == entry.hostname)
+                {
                     Some(service) => service.subject_alt_names.extend(entry.subject_alt_names),
                     None => entries.push(entry),
                 }
@@ -178,7 +194,12 @@ impl Registry {
         }
         services.extend(entries);
         // The age order of the objects, whatever their kind.
-        let place: BTreeMap<_, _> = world.objects().iter().enumerate().map(|(place, object)| (&object.id, place)).collect();
+        let place: BTreeMap<_, _> = world
+            .objects()
+            .iter()
+            .enumerate()
+            .map(|(place, object)| (&object.id, place))
+            .collect();
         services.sort_by_key(|service| place.get(&service.object.id).copied());
         Self { services }
     }

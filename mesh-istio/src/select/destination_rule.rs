@@ -30,7 +30,10 @@ impl MergedRule<'_> {
     /// The subset of that name.
     #[must_use]
     pub fn subset(&self, name: &str) -> Option<&Subset> {
-        self.subsets.iter().copied().find(|subset| subset.name == name)
+        self.subsets
+            .iter()
+            .copied()
+            .find(|subset| subset.name == name)
     }
 }
 
@@ -45,28 +48,49 @@ impl<'a> DestinationRules<'a> {
     /// Reads and merges the rules of a world.
     #[must_use]
     pub fn build(world: &'a World, mesh: &MeshConfig) -> Self {
-        let mut by_namespace: BTreeMap<&str, BTreeMap<String, Vec<MergedRule<'a>>>> = BTreeMap::new();
-        let rules = world.objects().iter().filter_map(|object| match &object.spec {
-            Spec::DestinationRule(spec) => Some((object, spec.as_ref())),
-            _ => None,
-        });
+        let mut by_namespace: BTreeMap<&str, BTreeMap<String, Vec<MergedRule<'a>>>> =
+            BTreeMap::new();
+        let rules = world
+            .objects()
+            .iter()
+            .filter_map(|object| match &object.spec {
+                Spec::DestinationRule(spec) => Some((object, spec.as_ref())),
+                _ => None,
+            });
         // Those with a selector first, each in age order.
-        let (with, without): (Vec<_>, Vec<_>) = rules.partition(|(_, spec)| spec.workload_selector.is_some());
+        let (with, without): (Vec<_>, Vec<_>) =
+            rules.partition(|(_, spec)| spec.workload_selector.is_some());
         for (object, spec) in with.into_iter().chain(without) {
             let resolved = host::resolve(&spec.host, &object.id.namespace, &mesh.cluster_domain);
-            let kept = by_namespace.entry(&object.id.namespace).or_default().entry(resolved).or_default();
+            let kept = by_namespace
+                .entry(&object.id.namespace)
+                .or_default()
+                .entry(resolved)
+                .or_default();
             add(kept, object, spec, mesh);
         }
-        Self { by_namespace, root_namespace: mesh.root_namespace.clone() }
+        Self {
+            by_namespace,
+            root_namespace: mesh.root_namespace.clone(),
+        }
     }
 
     /// The rule that holds for calls from `namespace` by a workload with `labels` to `service`.
     #[must_use]
-    pub fn find(&self, service: &RegistryService, namespace: &str, labels: &BTreeMap<String, String>) -> Option<&MergedRule<'a>> {
+    pub fn find(
+        &self,
+        service: &RegistryService,
+        namespace: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Option<&MergedRule<'a>> {
         let root = self.root_namespace.as_str();
         if namespace == root {
             // The root namespace's own rules come first only when they are private to it.
-            let private = |rule: &&MergedRule<'_>| rule.export_to.iter().all(|value| value == "." || value == root);
+            let private = |rule: &&MergedRule<'_>| {
+                rule.export_to
+                    .iter()
+                    .all(|value| value == "." || value == root)
+            };
             if let Some(found) = self.in_scope(root, service, namespace, labels, private) {
                 return Some(found);
             }
@@ -81,6 +105,26 @@ impl<'a> DestinationRules<'a> {
         None
     }
 
+    /// Whether some caller in `namespace` finds a subset of that name: rules with a selector count for the callers they select.
+    #[must_use]
+    pub fn has_subset(&self, service: &RegistryService, namespace: &str, subset: &str) -> bool {
+        let none = BTreeMap::new();
+        if self
+            .find(service, namespace, &none)
+            .is_some_and(|rule| rule.subset(subset).is_some())
+        {
+            return true;
+        }
+        let selected = self
+            .by_namespace
+            .get(namespace)
+            .and_then(|hosts| hosts.get(&service.hostname));
+        selected
+            .into_iter()
+            .flatten()
+            .any(|rule| rule.selector.is_some() && rule.subset(subset).is_some())
+    }
+
     fn in_scope(
         &self,
         scope: &str,
@@ -90,14 +134,21 @@ impl<'a> DestinationRules<'a> {
         accept: impl Fn(&&MergedRule<'a>) -> bool,
     ) -> Option<&MergedRule<'a>> {
         let hosts = self.by_namespace.get(scope)?;
-        let visible = |rule: &&MergedRule<'a>| is_exported(&rule.export_to, &rule.export_to, scope, namespace) && accept(rule);
-        let keys = hosts.iter().filter(|(_, rules)| rules.iter().any(|rule| visible(&rule))).map(|(key, _)| key.as_str());
+        let visible = |rule: &&MergedRule<'a>| {
+            is_exported(&rule.export_to, &rule.export_to, scope, namespace) && accept(rule)
+        };
+        let keys = hosts
+            .iter()
+            .filter(|(_, rules)| rules.iter().any(|rule| visible(&rule)))
+            .map(|(key, _)| key.as_str());
         let best = host::most_specific(&service.hostname, keys)?;
         let mut last = None;
         for rule in hosts.get(best)?.iter().filter(visible) {
             match rule.selector {
                 // Selectors count for callers of the rule's own namespace.
-                Some(selector) if scope == namespace && labels_match(selector, labels) => return Some(rule),
+                Some(selector) if scope == namespace && labels_match(selector, labels) => {
+                    return Some(rule);
+                }
                 Some(_) => {}
                 None => last = Some(rule),
             }
@@ -106,13 +157,35 @@ impl<'a> DestinationRules<'a> {
     }
 }
 
-fn add<'a>(kept: &mut Vec<MergedRule<'a>>, object: &'a Arc<Object>, spec: &'a DestinationRule, mesh: &MeshConfig) {
-    let selector = spec.workload_selector.as_ref().map(|selector| &selector.match_labels);
-    let export_to = if spec.export_to.is_empty() { &mesh.default_destination_rule_export_to } else { &spec.export_to };
-    let mut export_to: Vec<String> =
-        export_to.iter().map(|value| if value == "." { object.id.namespace.clone() } else { value.clone() }).collect();
+fn add<'a>(
+    kept: &mut Vec<MergedRule<'a>>,
+    object: &'a Arc<Object>,
+    spec: &'a DestinationRule,
+    mesh: &MeshConfig,
+) {
+    let selector = spec
+        .workload_selector
+        .as_ref()
+        .map(|selector| &selector.match_labels);
+    let export_to = if spec.export_to.is_empty() {
+        &mesh.default_destination_rule_export_to
+    } else {
+        &spec.export_to
+    };
+    let mut export_to: Vec<String> = export_to
+        .iter()
+        .map(|value| {
+            if value == "." {
+                object.id.namespace.clone()
+            } else {
+                value.clone()
+            }
+        })
+        .collect();
     export_to.sort();
-    let same = kept.iter_mut().find(|rule| rule.selector == selector && rule.export_to == export_to);
+    let same = kept
+        .iter_mut()
+        .find(|rule| rule.selector == selector && rule.export_to == export_to);
     let Some(rule) = same else {
         kept.push(MergedRule {
             objects: vec![object],

@@ -15,9 +15,13 @@ pub(super) fn check(rules: &mut Rules<'_>, routes: &[HttpRoute]) {
         let at = format!("spec.http[{index}]");
         if let Some(first) = catch_all {
             let reason = if route.r#match.is_empty() {
-                format!("never reached: rule {first} has no match and takes every request (only the last rule can have no match)")
+                format!(
+                    "never reached: rule {first} has no match and takes every request (only the last rule can have no match)"
+                )
             } else {
-                format!("never reached: rule {first}, defined before, has no match and takes every request")
+                format!(
+                    "never reached: rule {first}, defined before, has no match and takes every request"
+                )
             };
             rules.warn(code::VS_UNREACHABLE_RULE, &at, reason);
             continue;
@@ -31,14 +35,29 @@ pub(super) fn check(rules: &mut Rules<'_>, routes: &[HttpRoute]) {
         for (m, block) in route.r#match.iter().enumerate() {
             if let Some((other, first)) = earlier.iter().find(|(_, first)| covers(first, block)) {
                 shadowed += 1;
-                let how = if *first == block { "the same match" } else { "a prefix that covers it" };
-                let place = if *other == index { "earlier in this rule".to_owned() } else { format!("in rule {other}") };
-                words.push((format!("{at}.match[{m}]"), format!("never decides: {how} stands {place}")));
+                let how = if *first == block {
+                    "the same match"
+                } else {
+                    "a prefix that covers it"
+                };
+                let place = if *other == index {
+                    "earlier in this rule".to_owned()
+                } else {
+                    format!("in rule {other}")
+                };
+                words.push((
+                    format!("{at}.match[{m}]"),
+                    format!("never decides: {how} stands {place}"),
+                ));
             }
             earlier.push((index, block));
         }
         if shadowed == route.r#match.len() {
-            rules.warn(code::VS_UNREACHABLE_RULE, &at, "never reached: all its matches are used by prior rules");
+            rules.warn(
+                code::VS_UNREACHABLE_RULE,
+                &at,
+                "never reached: all its matches are used by prior rules",
+            );
         } else {
             for (at, reason) in words {
                 rules.warn(code::VS_INEFFECTIVE_MATCH, &at, reason);
@@ -59,17 +78,31 @@ fn covers(first: &HttpMatchRequest, later: &HttpMatchRequest) -> bool {
     let (first_uri, later_uri) = (first.uri.as_ref(), later.uri.as_ref());
     same.uri.clone_from(&first.uri);
     let others_equal = *first == same;
-    let Some(StringMatch::Prefix(prefix)) = first_uri else { return false };
-    let fold = |text: &str| if first.ignore_uri_case { text.to_ascii_lowercase() } else { text.to_owned() };
+    let Some(StringMatch::Prefix(prefix)) = first_uri else {
+        return false;
+    };
+    let fold = |text: &str| {
+        if first.ignore_uri_case {
+            text.to_ascii_lowercase()
+        } else {
+            text.to_owned()
+        }
+    };
     let within = match later_uri {
-        Some(StringMatch::Prefix(text) | StringMatch::Exact(text)) => fold(text).starts_with(&fold(prefix)),
+        Some(StringMatch::Prefix(text) | StringMatch::Exact(text)) => {
+            fold(text).starts_with(&fold(prefix))
+        }
         _ => false,
     };
     if !within {
         return false;
     }
     // An earlier match that asks for nothing but the path covers later ones whatever else they ask.
-    let mut only_path = HttpMatchRequest { uri: first.uri.clone(), ignore_uri_case: first.ignore_uri_case, ..HttpMatchRequest::default() };
+    let mut only_path = HttpMatchRequest {
+        uri: first.uri.clone(),
+        ignore_uri_case: first.ignore_uri_case,
+        ..HttpMatchRequest::default()
+    };
     only_path.name.clone_from(&first.name);
     only_path.stat_prefix.clone_from(&first.stat_prefix);
     others_equal || (only_path == *first && first.ignore_uri_case == later.ignore_uri_case)
@@ -80,16 +113,23 @@ pub(crate) fn split_run(routes: &[HttpRoute], start: usize) -> usize {
     let plain = |route: &HttpRoute| {
         route.r#match.is_empty()
             && route.route.len() == 1
-            && route.route[0].weight.is_some_and(|weight| weight != 0 && weight != 100)
+            && route.route[0]
+                .weight
+                .is_some_and(|weight| weight != 0 && weight != 100)
             && route.redirect.is_none()
             && route.direct_response.is_none()
             && route.delegate.is_none()
     };
-    routes[start..].iter().take_while(|route| plain(route)).count()
+    routes[start..]
+        .iter()
+        .take_while(|route| plain(route))
+        .count()
 }
 
 fn split_across_routes(rules: &mut Rules<'_>, routes: &[HttpRoute]) {
-    let Some(start) = routes.iter().position(|route| route.r#match.is_empty()) else { return };
+    let Some(start) = routes.iter().position(|route| route.r#match.is_empty()) else {
+        return;
+    };
     let run = split_run(routes, start);
     if run < 2 {
         return;
@@ -98,7 +138,9 @@ fn split_across_routes(rules: &mut Rules<'_>, routes: &[HttpRoute]) {
     let mut corrected = String::new();
     for (n, route) in routes[start..start + run].iter().enumerate() {
         let target = &route.route[0];
-        let Some(destination) = &target.destination else { return };
+        let Some(destination) = &target.destination else {
+            return;
+        };
         let weight = target.weight.unwrap_or(0);
         let mut name = destination.host.clone();
         let mut yaml = format!("host: {}", destination.host);
@@ -119,5 +161,9 @@ fn split_across_routes(rules: &mut Rules<'_>, routes: &[HttpRoute]) {
         "a split written as {run} rules is no split: the first matchless rule takes everything ({}); write one rule: route: [{corrected}]",
         effective.join(", ")
     );
-    rules.warn(code::VS_SPLIT_ACROSS_ROUTES, &format!("spec.http[{start}]"), reason);
+    rules.warn(
+        code::VS_SPLIT_ACROSS_ROUTES,
+        &format!("spec.http[{start}]"),
+        reason,
+    );
 }

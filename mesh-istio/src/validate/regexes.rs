@@ -15,17 +15,27 @@ pub(super) fn check(regex: &str) -> Result<(), String> {
         return Err("an empty regular expression matches nothing useful".to_owned());
     }
     if regex.chars().count() > MAX_CHARACTERS {
-        return Err(format!("regular expression is longer than {MAX_CHARACTERS} characters"));
+        return Err(format!(
+            "regular expression is longer than {MAX_CHARACTERS} characters"
+        ));
     }
     // Anchored, as it will be matched.
-    match RegexBuilder::new(&format!("^(?:{regex})$")).size_limit(MAX_COMPILED).build() {
+    match RegexBuilder::new(&format!("^(?:{regex})$"))
+        .size_limit(MAX_COMPILED)
+        .build()
+    {
         Ok(_) => Ok(()),
-        Err(regex::Error::CompiledTooBig(limit)) => Err(format!("regular expression needs more than {limit} bytes when compiled")),
+        Err(regex::Error::CompiledTooBig(limit)) => Err(format!(
+            "regular expression needs more than {limit} bytes when compiled"
+        )),
         Err(error) => {
             // The last line of a syntax error says what is wrong; those before draw it.
             let text = error.to_string();
             let last = text.lines().last().unwrap_or_default().trim();
-            Err(format!("regular expression {regex:?}: {}", last.strip_prefix("error: ").unwrap_or(last)))
+            Err(format!(
+                "regular expression {regex:?}: {}",
+                last.strip_prefix("error: ").unwrap_or(last)
+            ))
         }
     }
 }
@@ -53,6 +63,9 @@ mod tests {
 
     #[test]
     fn more_than_a_mebibyte_compiled_is_refused() {
-        assert!(check(r"(\w{100}){100}").is_err_and(|reason| reason.contains("1048576 bytes when compiled")));
+        assert!(
+            check(r"(\w{100}){100}")
+                .is_err_and(|reason| reason.contains("1048576 bytes when compiled"))
+        );
     }
 }
