@@ -411,6 +411,7 @@ pub(crate) use {enumeration, message};
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+    #![allow(unreachable_pub, reason = "the macros declare public types")]
     use super::super::node;
     use super::*;
 

@@ -19,12 +19,10 @@ pub(super) fn check(regex: &str) -> Result<(), String> {
             "regular expression is longer than {MAX_CHARACTERS} characters"
         ));
     }
-    // Anchored, as it will be matched.
-    match RegexBuilder::new(&format!("^(?:{regex})$"))
-        .size_limit(MAX_COMPILED)
-        .build()
-    {
-        Ok(_) => Ok(()),
+    // Alone first, so that a text that only balances within our brackets does not pass; then anchored, as it will be matched.
+    let compiled = build(regex).and_then(|()| build(&format!("^(?:{regex})$")));
+    match compiled {
+        Ok(()) => Ok(()),
         Err(regex::Error::CompiledTooBig(limit)) => Err(format!(
             "regular expression needs more than {limit} bytes when compiled"
         )),
@@ -38,6 +36,13 @@ pub(super) fn check(regex: &str) -> Result<(), String> {
             ))
         }
     }
+}
+
+fn build(regex: &str) -> Result<(), regex::Error> {
+    RegexBuilder::new(regex)
+        .size_limit(MAX_COMPILED)
+        .build()
+        .map(drop)
 }
 
 #[cfg(test)]

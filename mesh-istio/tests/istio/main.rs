@@ -1,0 +1,7 @@
+//! Behaviour of the whole crate: objects in, findings and resources out; and conformance with recorded data.
+//!
+//! One binary, so that Envoy's types are linked once.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod captures;
+mod data;
