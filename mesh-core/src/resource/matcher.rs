@@ -113,7 +113,7 @@ pub enum ValueMatcher {
     /// The value is there (true). `false` never matches, as in Envoy.
     Present(bool),
     /// The value is a list, and one of its members matches.
-    ListOneOf(Box<ValueMatcher>),
+    ListOneOf(Box<Self>),
     /// One of these matches.
-    Or(Vec<ValueMatcher>),
+    Or(Vec<Self>),
 }

@@ -135,7 +135,7 @@ fn takes(name: &str) -> Result<Takes, Problem> {
         "UPSTREAM_CLUSTER" => Takes::Nothing(Command::UpstreamCluster),
         "UPSTREAM_METADATA" => Takes::Required(|text| metadata(text).map(Command::UpstreamMetadata), true),
         "DYNAMIC_METADATA" => Takes::Required(|text| metadata(text).map(Command::DynamicMetadata), true),
-        "FILTER_STATE" => Takes::Required(|text| filter_state(text), true),
+        "FILTER_STATE" => Takes::Required(filter_state, true),
         "START_TIME" => Takes::Optional(|text| TimeFormat::compile(text).map(Command::StartTime)),
         "DURATION" => Takes::Nothing(Command::Duration),
         "BYTES_SENT" => Takes::Nothing(Command::BytesSent),

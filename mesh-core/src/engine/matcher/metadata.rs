@@ -24,8 +24,8 @@ enum ValueMatch {
     String(StringMatch),
     Bool(bool),
     Present(bool),
-    ListOneOf(Box<ValueMatch>),
-    Or(Box<[ValueMatch]>),
+    ListOneOf(Box<Self>),
+    Or(Box<[Self]>),
 }
 
 impl MetadataMatch {

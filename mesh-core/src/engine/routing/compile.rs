@@ -335,7 +335,7 @@ fn compiled_changes(config: &HeaderMutations, at: &FieldPath, which: &str) -> Lo
     HeaderChanges::compile(config, &field("add"), &field("remove")).map(Some)
 }
 
-fn virtual_clusters(host: &VirtualHost, at: &FieldPath) -> Located<Box<[(Name, Box<[HeaderMatch]>)]>> {
+fn virtual_clusters(host: &VirtualHost, at: &FieldPath) -> Located<Box<[table::VirtualCluster]>> {
     let clusters = host.virtual_clusters.iter().enumerate().map(|(number, cluster)| {
         let at = at.field("virtual_clusters").index(number);
         if cluster.name.is_empty() {
@@ -344,7 +344,7 @@ fn virtual_clusters(host: &VirtualHost, at: &FieldPath) -> Located<Box<[(Name, B
         let headers = cluster.headers.iter().enumerate().map(|(number, one)| {
             HeaderMatch::compile(one).map_err(|problem| (at.field("headers").index(number), problem))
         });
-        Ok((Name::clone(&cluster.name), headers.collect::<Result<_, _>>()?))
+        Ok(table::VirtualCluster { name: Name::clone(&cluster.name), headers: headers.collect::<Result<_, _>>()? })
     });
     clusters.collect()
 }

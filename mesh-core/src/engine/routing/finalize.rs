@@ -45,15 +45,16 @@ impl RouteTable {
     pub fn apply_request<B>(&self, decision: RouteDecision, request: &mut Request<B>, cx: &FormatContext<'_>) -> Result<(), RewriteFailed> {
         let route = self.route(decision);
         let entry = self.entry(decision);
-        let cluster_name = self.cluster_name(decision, request);
+        let entry_changes = entry.and_then(|entry| entry.request_changes.as_ref());
+        // The name is made only for a route that might print it.
+        let prints = entry_changes.is_some() || !route.request_changes.is_empty();
+        let cluster_name = if prints { self.cluster_name(decision, request) } else { "".into() };
         let cx = FormatContext { route_name: &route.name, cluster_name: &cluster_name, ..*cx };
-        if let Some(entry) = entry {
-            if let Some(changes) = &entry.request_changes {
-                change_request(changes, request, &cx);
-            }
-            if let Some(host) = &entry.host_rewrite {
-                set_host(request, host)?;
-            }
+        if let Some(changes) = entry_changes {
+            change_request(changes, request, &cx);
+        }
+        if let Some(host) = entry.and_then(|entry| entry.host_rewrite.as_ref()) {
+            set_host(request, host)?;
         }
         for changes in &route.request_changes {
             change_request(changes, request, &cx);
@@ -89,8 +90,8 @@ impl RouteTable {
         }
     }
 
-    /// Gives a response the form in which the caller gets it. `cx.attempts` is told the caller where the virtual host
-    /// says so; `cx.request` is needed only if [`Self::response_reads_request`].
+    /// Gives a response the form in which the caller gets it. `cx.attempts` goes to the caller where the virtual
+    /// host says so; `cx.request` is needed only if [`Self::response_reads_request`].
     pub fn apply_response<B>(&self, decision: RouteDecision, response: &mut Response<B>, cx: &FormatContext<'_>) {
         let route = self.route(decision);
         let entry = self.entry(decision).and_then(|entry| entry.response_changes.as_ref());

@@ -26,7 +26,8 @@ pub use self::condition::Mismatch;
 pub use self::explain::{Explanation, Matched, Skipped};
 pub use self::finalize::RewriteFailed;
 pub use self::overrides::FilterOverrides;
-pub use self::route::{Action, ClusterRef, CompiledRoute, Mirror};
+pub use self::redirect::CompiledRedirect;
+pub use self::route::{Action, ClusterRef, CompiledRoute, Forwarding, Mirror};
 pub use self::table::{Decided, NoRoute, RouteDecision, RouteTable};
 pub use super::matcher::HeaderMatch;
 

@@ -84,8 +84,10 @@ fn needs_work(path: &[u8], how: PathNormalization) -> bool {
 
 /// Whether preparing the path again would leave it as it is.
 fn is_final(path: &[u8], how: PathNormalization) -> bool {
-    let slashes = how.escaped_slashes != EscapedSlashes::KeepUnchanged && unescape_slashes(path).is_some();
-    !slashes && !(how.normalize && normalized(path).is_none_or(|again| again != path))
+    if how.escaped_slashes != EscapedSlashes::KeepUnchanged && unescape_slashes(path).is_some() {
+        return false;
+    }
+    !how.normalize || normalized(path).is_some_and(|again| again == path)
 }
 
 /// The path with `%2F` and `%5C` as characters; `None` when it has neither.

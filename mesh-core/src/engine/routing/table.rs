@@ -38,10 +38,17 @@ pub(super) struct VirtualHost {
     pub(super) name: Name,
     pub(super) require_tls: TlsRequirement,
     pub(super) routes: Range<usize>,
-    pub(super) virtual_clusters: Box<[(Name, Box<[HeaderMatch]>)]>,
+    pub(super) virtual_clusters: Box<[VirtualCluster]>,
     pub(super) include_request_attempt_count: bool,
     pub(super) include_attempt_count_in_response: bool,
     pub(super) include_is_timeout_retry_header: bool,
+}
+
+/// A name for the requests whose headers all match.
+#[derive(Debug)]
+pub(super) struct VirtualCluster {
+    pub(super) name: Name,
+    pub(super) headers: Box<[HeaderMatch]>,
 }
 
 /// Which route a request takes, and which of its weighted clusters. Only for the table that decided.
@@ -202,12 +209,12 @@ impl RouteTable {
         self.conditions.get(decision.route as usize).map(|condition| &condition.path)
     }
 
-    /// The names of the first virtual cluster whose headers match; for statistics.
+    /// The name of the first virtual cluster whose headers match; for statistics.
     #[must_use]
     pub fn virtual_cluster(&self, decision: RouteDecision, facts: &RequestFacts<'_>) -> Option<&Name> {
         let host = self.virtual_host(decision.virtual_host)?;
-        let found = host.virtual_clusters.iter().find(|(_, headers)| headers.iter().all(|one| one.matches(facts)));
-        found.map(|(name, _)| name)
+        let found = host.virtual_clusters.iter().find(|cluster| cluster.headers.iter().all(|one| one.matches(facts)));
+        found.map(|cluster| &cluster.name)
     }
 
     /// The virtual host's name.
