@@ -56,8 +56,15 @@ impl CircuitBreaker {
     pub fn admit_retry(&self, priority: RoutingPriority, lane: Lane) -> Option<Admission> {
         let thresholds = self.thresholds(priority);
         let limit = thresholds.retry_budget.map_or(thresholds.max_retries, |budget| {
-            let under_way = self.state.load(slot(Load::Requests, priority)).saturating_add(self.state.load(slot(Load::Pending, priority)));
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float cast saturates, which is what a limit wants")]
+            let under_way = self
+                .state
+                .load(slot(Load::Requests, priority))
+                .saturating_add(self.state.load(slot(Load::Pending, priority)));
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a float cast saturates, which is what a limit wants"
+            )]
             let share = (budget.budget_percent / 100.0 * f64::from(under_way)) as u32;
             // u32::MAX would mean "unlimited" and lose the count of what the budget is compared with.
             share.max(budget.min_retry_concurrency).min(u32::MAX - 1)
@@ -71,7 +78,14 @@ impl CircuitBreaker {
         self.state.load(slot(load, priority))
     }
 
-    fn admit(&self, load: Load, priority: RoutingPriority, limit: u32, lane: Lane, refused: Total) -> Option<Admission> {
+    fn admit(
+        &self,
+        load: Load,
+        priority: RoutingPriority,
+        limit: u32,
+        lane: Lane,
+        refused: Total,
+    ) -> Option<Admission> {
         let admission = self.state.admit(slot(load, priority), limit, lane);
         if admission.is_none() {
             self.state.count(refused, lane);

@@ -48,14 +48,14 @@ impl<'a> RequestFacts<'a> {
     /// The path without query and fragment.
     #[must_use]
     pub fn path_only(&self) -> &'a str {
-        self.path.split(['?', '#']).next().unwrap_or("")
+        // One character at a time is what the library searches fast for.
+        until(until(self.path, '?'), '#')
     }
 
     /// The query, without `?`, if there is one.
     #[must_use]
     pub fn query(&self) -> Option<&'a str> {
-        let without_fragment = self.path.split('#').next().unwrap_or("");
-        without_fragment.split_once('?').map(|(_, query)| query)
+        until(self.path, '#').split_once('?').map(|(_, query)| query)
     }
 
     /// Whether the request is gRPC: `content-type` is `application/grpc` or starts with `application/grpc+`.
@@ -63,6 +63,11 @@ impl<'a> RequestFacts<'a> {
     pub fn is_grpc(&self) -> bool {
         is_grpc(self.headers)
     }
+}
+
+/// The text before the first `end`.
+fn until(text: &str, end: char) -> &str {
+    text.find(end).map_or(text, |at| &text[..at])
 }
 
 /// Whether these headers announce gRPC (not gRPC-Web).

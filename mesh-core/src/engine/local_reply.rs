@@ -125,8 +125,13 @@ impl LocalReply {
     /// `max_stream_duration` passed: 504 without a flag; gRPC status 4.
     #[must_use]
     pub fn max_duration_timeout() -> Self {
-        Self::text(StatusCode::GATEWAY_TIMEOUT, "downstream duration timeout", "max_duration_timeout", ResponseFlags::NONE)
-            .with_grpc_status(GRPC_DEADLINE_EXCEEDED)
+        Self::text(
+            StatusCode::GATEWAY_TIMEOUT,
+            "downstream duration timeout",
+            "max_duration_timeout",
+            ResponseFlags::NONE,
+        )
+        .with_grpc_status(GRPC_DEADLINE_EXCEEDED)
     }
 
     /// Nothing moved for the idle timeout: 504, or 408 while the request is incomplete; `SI`.
@@ -191,7 +196,12 @@ impl LocalReply {
     /// The adaptive concurrency limit was reached: 503.
     #[must_use]
     pub fn concurrency_limit() -> Self {
-        Self::text(StatusCode::SERVICE_UNAVAILABLE, "reached concurrency limit", "reached_concurrency_limit", ResponseFlags::NONE)
+        Self::text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "reached concurrency limit",
+            "reached_concurrency_limit",
+            ResponseFlags::NONE,
+        )
     }
 
     /// The same answer with a gRPC status of its own.
@@ -294,8 +304,13 @@ mod tests {
 
     fn grpc(reply: LocalReply) -> (String, String) {
         let (head, body) = reply.into_head(true);
-        assert_eq!((head.status, head.headers[CONTENT_TYPE].as_bytes(), body.len()), (StatusCode::OK, b"application/grpc".as_slice(), 0));
-        let text = |name| head.headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap().to_owned()).unwrap_or_default();
+        assert_eq!(
+            (head.status, head.headers[CONTENT_TYPE].as_bytes(), body.len()),
+            (StatusCode::OK, b"application/grpc".as_slice(), 0)
+        );
+        let text = |name| {
+            head.headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap().to_owned()).unwrap_or_default()
+        };
         (text(GRPC_STATUS), text(GRPC_MESSAGE))
     }
 
@@ -338,7 +353,10 @@ mod tests {
             (LocalReply::fault_abort(StatusCode::IM_A_TEAPOT), 418, "FI", "fault_filter_abort", "2"),
         ];
         for (reply, status, flags, details, grpc_status) in table {
-            assert_eq!((reply.status.as_u16(), reply.flags.to_string().as_str(), &*reply.details), (status, flags, details));
+            assert_eq!(
+                (reply.status.as_u16(), reply.flags.to_string().as_str(), &*reply.details),
+                (status, flags, details)
+            );
             assert_eq!(grpc(reply).0, grpc_status, "{details}");
         }
     }
@@ -368,11 +386,17 @@ mod tests {
     #[test]
     fn text_has_a_content_type_unless_the_route_sets_one_and_no_body_has_none() {
         let (head, body) = LocalReply::no_healthy_upstream().into_head(false);
-        assert_eq!((head.headers[CONTENT_TYPE].as_bytes(), &body[..]), (b"text/plain".as_slice(), b"no healthy upstream".as_slice()));
+        assert_eq!(
+            (head.headers[CONTENT_TYPE].as_bytes(), &body[..]),
+            (b"text/plain".as_slice(), b"no healthy upstream".as_slice())
+        );
         let json = |head: &mut response::Parts| {
             head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         };
-        assert_eq!(LocalReply::no_healthy_upstream().into_head_with(false, json).0.headers[CONTENT_TYPE], "application/json");
+        assert_eq!(
+            LocalReply::no_healthy_upstream().into_head_with(false, json).0.headers[CONTENT_TYPE],
+            "application/json"
+        );
         assert!(!LocalReply::no_route().into_head_with(false, json).0.headers.contains_key(CONTENT_TYPE));
     }
 }

@@ -168,7 +168,11 @@ mod tests {
     #[test]
     fn grpc_timeout_counts_only_when_the_route_honours_it() {
         assert_eq!(RouteTimeouts::UNSET.decide(&headers(Some("1S")), None).response, Some(DEFAULT_TIMEOUT));
-        let istio = RouteTimeouts { timeout: Some(Duration::ZERO), max_grpc_timeout: Some(Duration::ZERO), ..RouteTimeouts::UNSET };
+        let istio = RouteTimeouts {
+            timeout: Some(Duration::ZERO),
+            max_grpc_timeout: Some(Duration::ZERO),
+            ..RouteTimeouts::UNSET
+        };
         assert_eq!(istio.decide(&headers(Some("1S")), None).response, Some(SECOND));
         assert_eq!(istio.decide(&headers(None), None).response, None);
         let capped = RouteTimeouts { max_grpc_timeout: Some(SECOND), ..RouteTimeouts::UNSET };

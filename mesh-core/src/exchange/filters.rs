@@ -19,6 +19,7 @@ pub const MOST_REROUTES: u8 = 4;
 
 /// What running the filters came to.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "the large variant is the usual one, and must not cost an allocation")]
 pub enum FilterOutcome<B> {
     /// All passed: the request goes on, and its response comes back through the exit, if there is one.
     Forward(Filtered<B>, Option<FilterExit>),
@@ -124,7 +125,11 @@ impl FilterExit {
         let (mut head, body) = response.into_parts();
         for (instance, route_config) in self.chain[..self.passed].iter().zip(&self.overrides).rev() {
             if !is_off(instance, route_config.as_ref()) {
-                let mut cx = ResponseCx { head: &mut head, dynamic_metadata: &self.metadata, route_config: route_config.as_ref() };
+                let mut cx = ResponseCx {
+                    head: &mut head,
+                    dynamic_metadata: &self.metadata,
+                    route_config: route_config.as_ref(),
+                };
                 instance.filter.on_response(&mut cx);
             }
         }

@@ -12,8 +12,8 @@ use smallvec::SmallVec;
 
 use super::Upstream;
 use super::reserved::{self, Overrides};
-use crate::engine::filter::FilterInstance;
 use crate::engine::facts::{self, ConnectionFacts, RequestFacts};
+use crate::engine::filter::FilterInstance;
 use crate::engine::headers::FormatContext;
 use crate::engine::load_balancing::{Host, HostIndex};
 use crate::engine::local_reply::LocalReply;
@@ -181,7 +181,8 @@ pub enum Unpicked {
 impl<B> Accepted<B> {
     /// Takes a request on. `seed` must differ from request to request; `lane` by thread.
     pub fn new(request: Request<B>, pin: Pin, lane: Lane, seed: u64, now: Instant) -> Self {
-        let flight = Flight { pin, lane, random: Random::from_seed(seed), started: now, dynamic_metadata: Metadata::new() };
+        let flight =
+            Flight { pin, lane, random: Random::from_seed(seed), started: now, dynamic_metadata: Metadata::new() };
         Self { request, flight }
     }
 
@@ -242,7 +243,11 @@ impl<B> Unrouted<B> {
         let Some(cluster) = cluster.filter(|id| self.flight.pin.cluster(*id).is_some()) else {
             let status = table.routes.route(decision).cluster_not_found_response_code();
             let responder = Responder { pin: self.flight.pin.clone(), place, grpc };
-            return Err(Box::new(Answered { reply: LocalReply::cluster_not_found(status), grpc, responder: Some(responder) }));
+            return Err(Box::new(Answered {
+                reply: LocalReply::cluster_not_found(status),
+                grpc,
+                responder: Some(responder),
+            }));
         };
         Ok(Routed {
             request: self.request,
@@ -290,7 +295,11 @@ impl<B> Routed<B> {
         let mut count_attempts = false;
         if let Some(table) = table(&pin, self.place) {
             let route = table.routes.route(self.place.decision);
-            let per_try = self.overrides.as_ref().and_then(|one| one.per_try_timeout).or_else(|| route.retry()?.per_try_timeout());
+            let per_try = self
+                .overrides
+                .as_ref()
+                .and_then(|one| one.per_try_timeout)
+                .or_else(|| route.retry()?.per_try_timeout());
             timeouts = route.timeouts().decide(self.request.headers(), per_try);
             if let Some(timeout) = self.overrides.as_ref().and_then(|one| one.timeout) {
                 timeouts.response = (!timeout.is_zero()).then_some(timeout);
@@ -301,7 +310,11 @@ impl<B> Routed<B> {
             let cx = FormatContext::for_request(&connection, &self.flight.dynamic_metadata);
             if let Err(failed) = table.routes.apply_request(self.place.decision, &mut self.request, &cx) {
                 let responder = Responder { pin: pin.clone(), place: self.place, grpc: self.grpc };
-                return Err(Box::new(Answered { reply: failed.into_reply(), grpc: self.grpc, responder: Some(responder) }));
+                return Err(Box::new(Answered {
+                    reply: failed.into_reply(),
+                    grpc: self.grpc,
+                    responder: Some(responder),
+                }));
             }
         }
         send_deadline(&mut self.request, &timeouts);
@@ -472,7 +485,8 @@ impl<B> Attempt<B> {
                     balancer.pick_avoiding(&tried, most, &mut self.random, self.lane)
                 }
             };
-            let (index, host) = picked.and_then(|index| Some((index, balancer.host(index)?))).ok_or(Unpicked::NoHealthyHost)?;
+            let (index, host) =
+                picked.and_then(|index| Some((index, balancer.host(index)?))).ok_or(Unpicked::NoHealthyHost)?;
             if let Some(table) = table(&self.pin, self.place) {
                 table.routes.apply_upstream_host(self.place.decision, &mut self.request, &host.endpoint.hostname);
             }
@@ -481,7 +495,13 @@ impl<B> Attempt<B> {
             }
             TargetHost::Picked(index)
         };
-        let target = Target { cluster: Arc::clone(cluster), host, priority: self.priority, lane: self.lane, attempt: self.number };
+        let target = Target {
+            cluster: Arc::clone(cluster),
+            host,
+            priority: self.priority,
+            lane: self.lane,
+            attempt: self.number,
+        };
         Ok(Picked { request: self.request, target })
     }
 }
@@ -503,7 +523,12 @@ impl<B> Picked<B> {
     /// [`Unpicked::Overflow`] when they are reached.
     pub fn admit(self) -> Result<(Sendable<B>, Load), Unpicked> {
         let host = self.target.host().ok_or(Unpicked::NoHealthyHost)?;
-        let admission = self.target.cluster.breaker().admit_request(self.target.priority, self.target.lane).ok_or(Unpicked::Overflow)?;
+        let admission = self
+            .target
+            .cluster
+            .breaker()
+            .admit_request(self.target.priority, self.target.lane)
+            .ok_or(Unpicked::Overflow)?;
         let in_flight = host.state.begin();
         Ok((Sendable { request: self.request, target: self.target }, Load { in_flight, admission }))
     }
@@ -552,7 +577,10 @@ impl Responder {
     pub fn finish<B>(&self, response: &mut Response<B>, upstream: Option<&Upstream>) {
         let Some(table) = table(&self.pin, self.place) else { return };
         let none = Metadata::new();
-        let cx = FormatContext { attempts: upstream.map(Upstream::attempts), ..FormatContext::for_request(&IN_PROCESS, &none) };
+        let cx = FormatContext {
+            attempts: upstream.map(Upstream::attempts),
+            ..FormatContext::for_request(&IN_PROCESS, &none)
+        };
         table.routes.apply_response(self.place.decision, response, &cx);
     }
 
@@ -625,7 +653,7 @@ fn best_scope<'a, B>(pin: &'a Pin, request: &Request<B>, port: u16) -> Option<&'
     if pin.has_one_scope(port) || knows(&first) {
         return Some(first);
     }
-    Some(pin.outbound(port).filter(knows).next().unwrap_or(first))
+    Some(pin.outbound(port).find(knows).unwrap_or(first))
 }
 
 fn original<B>(cluster: &Cluster, request: &Request<B>) -> Option<Host> {
@@ -634,7 +662,9 @@ fn original<B>(cluster: &Cluster, request: &Request<B>) -> Option<Host> {
     }
     let authority = authority(request)?;
     let port = port_of(authority);
-    let host = authority.rsplit_once(':').map_or(authority, |(host, rest)| if rest.parse::<u16>().is_ok() { host } else { authority });
+    let host = authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, rest)| if rest.parse::<u16>().is_ok() { host } else { authority });
     let ip = host.trim_start_matches('[').trim_end_matches(']').parse();
     let address = match ip {
         Ok(ip) => Address::Socket(std::net::SocketAddr::new(ip, port)),

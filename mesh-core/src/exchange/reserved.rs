@@ -73,7 +73,11 @@ fn is_internal(headers: &HeaderMap, manager: &HttpConnectionManager) -> bool {
     if manager.use_remote_address {
         return false;
     }
-    let mut entries = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let mut entries = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
     let (Some(only), None) = (entries.next(), entries.next()) else { return false };
     let Ok(ip) = only.trim().parse::<IpAddr>() else { return false };
     manager.internal_addresses.iter().any(|(net, length)| crate::snapshot::contains(*net, *length, ip))
@@ -82,7 +86,8 @@ fn is_internal(headers: &HeaderMap, manager: &HttpConnectionManager) -> bool {
 fn read(headers: &HeaderMap) -> Overrides {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let millis = |name: &str| Some(Duration::from_millis(text(name)?.trim().parse().ok()?));
-    let retry = ["x-envoy-retry-on", "x-envoy-retry-grpc-on"].into_iter().filter_map(text).collect::<SmallVec<[&str; 2]>>();
+    let retry =
+        ["x-envoy-retry-on", "x-envoy-retry-grpc-on"].into_iter().filter_map(text).collect::<SmallVec<[&str; 2]>>();
     let retry_on = retry.iter().fold(RetryOn::NONE, |set, list| set.union(RetryOn::parse(list).0));
     let max_retries = text("x-envoy-max-retries").and_then(|count| count.trim().parse().ok());
     let policy = RetryPolicy {
@@ -94,7 +99,9 @@ fn read(headers: &HeaderMap) -> Overrides {
         host_selection_retry_max_attempts: 1,
         ..RetryPolicy::default()
     };
-    let refuse = |field: &str, problem: String| Invalid::new(ResourceName::new(ResourceKind::RouteConfiguration, ""), FieldPath::from(field), problem);
+    let refuse = |field: &str, problem: String| {
+        Invalid::new(ResourceName::new(ResourceKind::RouteConfiguration, ""), FieldPath::from(field), problem)
+    };
     Overrides {
         timeout: millis("x-envoy-upstream-rq-timeout-ms"),
         per_try_timeout: millis("x-envoy-upstream-rq-per-try-timeout-ms"),
@@ -131,13 +138,21 @@ mod tests {
     }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), header::HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), header::HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]
     fn s09_reserved_headers_from_outside_are_removed_without_effect() {
         for forwarded in [None, Some("10.0.0.1"), Some("127.0.0.1")] {
-            let mut map = headers(&[("x-envoy-retry-on", "5xx"), ("x-envoy-original-path", "/admin"), ("x-envoy-unknown", "kept"), ("x-app", "1")]);
+            let mut map = headers(&[
+                ("x-envoy-retry-on", "5xx"),
+                ("x-envoy-original-path", "/admin"),
+                ("x-envoy-unknown", "kept"),
+                ("x-app", "1"),
+            ]);
             if let Some(ip) = forwarded {
                 map.insert("x-forwarded-for", ip.parse().unwrap());
             }
@@ -149,7 +164,11 @@ mod tests {
 
     #[test]
     fn s10_overrides_count_only_with_one_internal_forwarded_address() {
-        let asks = [("x-envoy-retry-on", "5xx, reset"), ("x-envoy-max-retries", "4"), ("x-envoy-upstream-rq-timeout-ms", "250")];
+        let asks = [
+            ("x-envoy-retry-on", "5xx, reset"),
+            ("x-envoy-max-retries", "4"),
+            ("x-envoy-upstream-rq-timeout-ms", "250"),
+        ];
         let internal = manager(&[("10.0.0.0", 8)]);
         let mut map = headers(&asks);
         map.insert("x-forwarded-for", "10.1.2.3".parse().unwrap());

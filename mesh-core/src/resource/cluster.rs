@@ -1,10 +1,11 @@
 //! `envoy.config.cluster.v3.Cluster`: an upstream, how its hosts are found, chosen, limited and spoken to.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Name;
 use super::endpoint::ClusterLoadAssignment;
-use super::metadata::Metadata;
+use super::metadata::{Metadata, Value};
 
 /// An upstream service (or a subset of one).
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,8 @@ pub struct Cluster {
     pub http2: Http2Options,
     /// TCP keep-alive of upstream connections; `None` leaves it off.
     pub tcp_keepalive: Option<TcpKeepalive>,
+    /// `transport_socket_matches`, in order: the first that fits an endpoint says what secures its connections.
+    pub transport_socket_matches: Vec<TransportSocketMatch>,
     /// `metadata`, e.g. the Istio object that made it.
     pub metadata: Metadata,
 }
@@ -47,9 +50,48 @@ impl Cluster {
             http: HttpConnectionOptions::default(),
             http2: Http2Options::default(),
             tcp_keepalive: None,
+            transport_socket_matches: Vec::new(),
             metadata: Metadata::new(),
         }
     }
+
+    /// What secures connections to an endpoint with this metadata: the first match that fits, else plain text.
+    #[must_use]
+    pub fn transport_socket(&self, endpoint: &Metadata) -> TransportSocket {
+        let fits = |one: &&TransportSocketMatch| one.fits(endpoint);
+        self.transport_socket_matches.iter().find(fits).map_or(TransportSocket::RawBuffer, |one| one.socket)
+    }
+}
+
+/// `Cluster.TransportSocketMatch`: what secures connections to the endpoints that carry some metadata.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TransportSocketMatch {
+    /// Its name, e.g. `tlsMode-istio`.
+    pub name: Name,
+    /// What the endpoint's `envoy.transport_socket_match` metadata must contain; empty fits every endpoint.
+    pub matches: BTreeMap<String, Value>,
+    /// What is used then.
+    pub socket: TransportSocket,
+}
+
+impl TransportSocketMatch {
+    /// Whether an endpoint with this metadata is meant.
+    #[must_use]
+    pub fn fits(&self, endpoint: &Metadata) -> bool {
+        let carried = endpoint.get("envoy.transport_socket_match");
+        self.matches.iter().all(|(key, wanted)| carried.and_then(|carried| carried.at([key.as_str()])) == Some(wanted))
+    }
+}
+
+/// What secures a connection. An endpoint that needs TLS must never be spoken to in plain text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
+#[non_exhaustive]
+pub enum TransportSocket {
+    /// Nothing: plain text.
+    #[default]
+    RawBuffer,
+    /// TLS. Not there yet: such an endpoint is unusable.
+    Tls,
 }
 
 /// `Cluster.type`: where endpoints come from.
@@ -273,4 +315,24 @@ pub struct TcpKeepalive {
     pub time: Option<Duration>,
     /// Time between probes.
     pub interval: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_socket_match_that_fits_an_endpoint_wins_and_an_empty_one_fits_all() {
+        let tls_mode = |value: &str| BTreeMap::from([("tlsMode".to_owned(), Value::Text(value.to_owned()))]);
+        let entry = |matches, socket| TransportSocketMatch { name: "m".into(), matches, socket };
+        let mut cluster = Cluster::new("c", Discovery::OriginalDst);
+        let carrying =
+            |value| Metadata::from([("envoy.transport_socket_match".to_owned(), Value::Struct(tls_mode(value)))]);
+        assert_eq!(cluster.transport_socket(&carrying("istio")), TransportSocket::RawBuffer);
+        cluster.transport_socket_matches =
+            vec![entry(tls_mode("istio"), TransportSocket::Tls), entry(BTreeMap::new(), TransportSocket::RawBuffer)];
+        assert_eq!(cluster.transport_socket(&carrying("istio")), TransportSocket::Tls);
+        assert_eq!(cluster.transport_socket(&carrying("disabled")), TransportSocket::RawBuffer);
+        assert_eq!(cluster.transport_socket(&Metadata::new()), TransportSocket::RawBuffer);
+    }
 }

@@ -18,9 +18,9 @@ pub enum Value {
     /// Text.
     Text(String),
     /// A list.
-    List(Vec<Value>),
+    List(Vec<Self>),
     /// A struct.
-    Struct(BTreeMap<String, Value>),
+    Struct(BTreeMap<String, Self>),
 }
 
 impl Value {

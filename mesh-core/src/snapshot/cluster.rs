@@ -44,17 +44,28 @@ impl Cluster {
         let host = |endpoint: &Endpoint| {
             let before = known.get(&endpoint.address);
             Host {
-                endpoint: before.map(|host| &host.endpoint).filter(|same| ***same == *endpoint).map_or_else(|| Arc::new(endpoint.clone()), Arc::clone),
+                endpoint: before
+                    .map(|host| &host.endpoint)
+                    .filter(|same| ***same == *endpoint)
+                    .map_or_else(|| Arc::new(endpoint.clone()), Arc::clone),
                 state: before.map(|host| Arc::clone(&host.state)).unwrap_or_default(),
-                transport: before.filter(|_| keep_transports).map(|host| Arc::clone(&host.transport)).unwrap_or_default(),
+                transport: before
+                    .filter(|_| keep_transports)
+                    .map(|host| Arc::clone(&host.transport))
+                    .unwrap_or_default(),
             }
         };
         let hosts = listed
-            .map(|listed| endpoints(listed).map(|(priority, endpoint)| PriorityHost { priority, host: host(endpoint) }).collect())
+            .map(|listed| {
+                endpoints(listed).map(|(priority, endpoint)| PriorityHost { priority, host: host(endpoint) }).collect()
+            })
             .unwrap_or_default();
         let state = previous.map(|before| Arc::clone(&before.state)).unwrap_or_default();
         let original_destinations = matches!(config.discovery, Discovery::OriginalDst).then(|| {
-            previous.filter(|_| keep_transports).and_then(|before| before.original_destinations.clone()).unwrap_or_default()
+            previous
+                .filter(|_| keep_transports)
+                .and_then(|before| before.original_destinations.clone())
+                .unwrap_or_default()
         });
         Self {
             id,
@@ -142,7 +153,11 @@ impl OriginalDestinations {
             health: HealthStatus::Unknown,
             metadata: Metadata::new(),
         };
-        let host = Host { endpoint: Arc::new(endpoint), state: Arc::new(EndpointState::default()), transport: Arc::new(Transport::default()) };
+        let host = Host {
+            endpoint: Arc::new(endpoint),
+            state: Arc::new(EndpointState::default()),
+            transport: Arc::new(Transport::default()),
+        };
         hosts.insert(address.clone(), host.clone());
         host
     }

@@ -290,7 +290,13 @@ impl Compiler {
         Ok(())
     }
 
-    fn index(&mut self, next: &mut Snapshot, index: &mut ListenerIndex, listener: &Arc<Listener>, refused: &mut Vec<Invalid>) {
+    fn index(
+        &mut self,
+        next: &mut Snapshot,
+        index: &mut ListenerIndex,
+        listener: &Arc<Listener>,
+        refused: &mut Vec<Invalid>,
+    ) {
         if let Some(manager) = &listener.api_listener {
             let scope = self.scope(next, listener, "api", manager, refused);
             index.api.insert(Arc::clone(&listener.name), scope);
@@ -321,7 +327,14 @@ impl Compiler {
         if address.ip.is_unspecified() { scopes.insert(0, scope) } else { scopes.push(scope) }
     }
 
-    fn scope(&mut self, next: &mut Snapshot, listener: &Listener, chain: &str, manager: &Arc<HttpConnectionManager>, refused: &mut Vec<Invalid>) -> HttpScope {
+    fn scope(
+        &mut self,
+        next: &mut Snapshot,
+        listener: &Listener,
+        chain: &str,
+        manager: &Arc<HttpConnectionManager>,
+        refused: &mut Vec<Invalid>,
+    ) -> HttpScope {
         let key = match &manager.routes {
             RouteSource::Rds(name) => route_key(name),
             RouteSource::Inline(config) => {
@@ -331,7 +344,8 @@ impl Compiler {
             }
         };
         let table = TableId(self.hold_for_listeners(key));
-        let filters: Vec<FilterInstance> = manager.http_filters.iter().filter_map(|config| (self.filters)(config)).collect();
+        let filters: Vec<FilterInstance> =
+            manager.http_filters.iter().filter_map(|config| (self.filters)(config)).collect();
         HttpScope {
             manager: Arc::clone(manager),
             table,
@@ -341,7 +355,13 @@ impl Compiler {
     }
 
     /// Whatever `virtualOutbound` does with a port that nobody declared, as a route table.
-    fn fallback(&mut self, next: &mut Snapshot, listener: &Listener, chain: &FilterChain, refused: &mut Vec<Invalid>) -> HttpScope {
+    fn fallback(
+        &mut self,
+        next: &mut Snapshot,
+        listener: &Listener,
+        chain: &FilterChain,
+        refused: &mut Vec<Invalid>,
+    ) -> HttpScope {
         match &chain.handler {
             ChainHandler::Http(manager) => self.scope(next, listener, "fallback", manager, refused),
             ChainHandler::Tcp { cluster } => {
@@ -382,7 +402,12 @@ const INLINE: &str = "inline/";
 fn forward_all(name: &Name, cluster: &Name) -> RouteConfiguration {
     let forward = Forward { timeout: Some(Duration::ZERO), ..Forward::to(Arc::clone(cluster)) };
     let route = Route::new(RouteMatch::prefix("/"), RouteAction::Forward(Box::new(forward)));
-    let host = VirtualHost { name: Arc::clone(name), domains: vec!["*".to_owned()], routes: vec![route], ..VirtualHost::default() };
+    let host = VirtualHost {
+        name: Arc::clone(name),
+        domains: vec!["*".to_owned()],
+        routes: vec![route],
+        ..VirtualHost::default()
+    };
     RouteConfiguration { name: Arc::clone(name), virtual_hosts: vec![host], ..RouteConfiguration::default() }
 }
 
@@ -396,7 +421,11 @@ fn managers(listener: &Listener) -> impl Iterator<Item = (&str, &Arc<HttpConnect
     chains.chain(listener.api_listener.iter().map(|manager| ("api", manager)))
 }
 
-fn remember(map: &mut HashMap<Name, Arc<ClusterLoadAssignment>>, name: Name, value: Option<Arc<ClusterLoadAssignment>>) {
+fn remember(
+    map: &mut HashMap<Name, Arc<ClusterLoadAssignment>>,
+    name: Name,
+    value: Option<Arc<ClusterLoadAssignment>>,
+) {
     match value {
         Some(value) => map.insert(name, value),
         None => map.remove(&name),

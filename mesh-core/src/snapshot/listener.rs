@@ -85,7 +85,11 @@ impl Inbound {
                 return Some(0);
             }
             let ip = connection.local.ip();
-            ranges.iter().filter(|(net, length)| contains(*net, *length, ip)).map(|(_, length)| usize::from(*length) + 1).max()
+            ranges
+                .iter()
+                .filter(|(net, length)| contains(*net, *length, ip))
+                .map(|(_, length)| usize::from(*length) + 1)
+                .max()
         });
         most_specific(&mut left, |one| {
             let names = &one.chain.matches.server_names;
@@ -156,7 +160,12 @@ mod tests {
     use crate::resource::metadata::Metadata;
 
     fn chain(name: &str, matches: FilterChainMatch) -> InboundChain {
-        let chain = FilterChain { name: name.into(), matches, handler: ChainHandler::Tcp { cluster: "c".into() }, transport_socket: false };
+        let chain = FilterChain {
+            name: name.into(),
+            matches,
+            handler: ChainHandler::Tcp { cluster: "c".into() },
+            transport_socket: false,
+        };
         InboundChain { chain: Arc::new(chain), http: None }
     }
 
@@ -175,7 +184,12 @@ mod tests {
     }
 
     fn accepted(port: u16, transport: &'static str) -> AcceptedConnection<'static> {
-        AcceptedConnection { local: ([127, 0, 0, 1], port).into(), transport_protocol: transport, application_protocols: &[], server_name: "" }
+        AcceptedConnection {
+            local: ([127, 0, 0, 1], port).into(),
+            transport_protocol: transport,
+            application_protocols: &[],
+            server_name: "",
+        }
     }
 
     fn matches(port: Option<u16>, transport: &str) -> FilterChainMatch {
@@ -193,7 +207,10 @@ mod tests {
 
     #[test]
     fn longer_prefixes_and_exact_names_win() {
-        let net = |ip: [u8; 4], length| FilterChainMatch { prefix_ranges: vec![(ip.into(), length)], ..FilterChainMatch::default() };
+        let net = |ip: [u8; 4], length| FilterChainMatch {
+            prefix_ranges: vec![(ip.into(), length)],
+            ..FilterChainMatch::default()
+        };
         let listener = inbound(vec![chain("wide", net([127, 0, 0, 0], 8)), chain("narrow", net([127, 0, 0, 1], 32))]);
         assert_eq!(listener.chain(&accepted(1, "raw_buffer")).map(|one| &*one.chain.name), Some("narrow"));
         assert_eq!(server_name_score("*.a.example", "x.A.example"), Some(10));

@@ -20,8 +20,8 @@ pub use self::compiler::{Change, Compiler, FilterFactory, Update};
 pub use self::listener::{AcceptedConnection, HttpScope, InboundChain, TableId};
 pub use self::store::{Pin, SnapshotStore};
 
-pub(crate) use self::listener::contains;
 use self::listener::ListenerIndex;
+pub(crate) use self::listener::contains;
 use self::slots::Slots;
 use crate::engine::routing::{ClusterId, RouteTable};
 use crate::resource::Name;
@@ -167,7 +167,9 @@ impl ClusterNames {
 
 fn shard(name: &str) -> usize {
     // FNV-1a: only spreads names over shards.
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     #[allow(clippy::cast_possible_truncation, reason = "reduced below 64 first")]
     let shard = (hash % SHARDS as u64) as usize;
     shard

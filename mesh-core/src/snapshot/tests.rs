@@ -23,13 +23,15 @@ fn assignment(ports: impl IntoIterator<Item = u16>) -> Arc<ClusterLoadAssignment
         health: HealthStatus::Healthy,
         metadata: Metadata::new(),
     };
-    let group = LocalityEndpoints { endpoints: ports.into_iter().map(endpoint).collect(), ..LocalityEndpoints::default() };
+    let group =
+        LocalityEndpoints { endpoints: ports.into_iter().map(endpoint).collect(), ..LocalityEndpoints::default() };
     Arc::new(ClusterLoadAssignment { localities: vec![group], ..ClusterLoadAssignment::default() })
 }
 
 fn routes(name: &str, cluster: &str) -> RouteConfiguration {
     let route = Route::new(RouteMatch::prefix("/"), RouteAction::Forward(Box::new(Forward::to(cluster))));
-    let host = VirtualHost { name: "all".into(), domains: vec!["*".into()], routes: vec![route], ..VirtualHost::default() };
+    let host =
+        VirtualHost { name: "all".into(), domains: vec!["*".into()], routes: vec![route], ..VirtualHost::default() };
     RouteConfiguration { name: name.into(), virtual_hosts: vec![host], ..RouteConfiguration::default() }
 }
 
@@ -74,7 +76,11 @@ fn view(snapshot: &Snapshot) -> BTreeMap<String, String> {
             .map(|(id, name)| (name.to_string(), snapshot.cluster(id).map(|cluster| cluster.config().name.to_string())))
             .collect();
         assert!(reached.iter().all(|(name, found)| found.as_ref().is_none_or(|found| found == name)), "{reached:?}");
-        let key = format!("table {} {:?}", table.config.name, table.routes.routes()[0].cluster_ids().map(|(_, name)| name.to_string()).collect::<Vec<_>>());
+        let key = format!(
+            "table {} {:?}",
+            table.config.name,
+            table.routes.routes()[0].cluster_ids().map(|(_, name)| name.to_string()).collect::<Vec<_>>()
+        );
         view.insert(key, format!("{:?} {reached:?}", table.config));
     }
     for listener in snapshot.listeners() {
@@ -82,7 +88,9 @@ fn view(snapshot: &Snapshot) -> BTreeMap<String, String> {
         if let Some(address) = listener.address {
             let scopes: Vec<_> = snapshot
                 .outbound(address.port)
-                .map(|scope| (scope.listener.to_string(), snapshot.table(scope.table).map(|table| table.config.name.to_string())))
+                .map(|scope| {
+                    (scope.listener.to_string(), snapshot.table(scope.table).map(|table| table.config.name.to_string()))
+                })
                 .collect();
             view.insert(format!("port {}", address.port), format!("{scopes:?}"));
         }
@@ -94,7 +102,8 @@ fn view(snapshot: &Snapshot) -> BTreeMap<String, String> {
 fn a_snapshot_built_by_1000_random_increments_equals_one_built_at_once() {
     let mut random = Random::from_seed(11);
     let mut step_by_step = Compiler::new(1);
-    let (mut clusters, mut tables, mut listeners, mut endpoints) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let (mut clusters, mut tables, mut listeners, mut endpoints) =
+        (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for _ in 0..1_000 {
         let mut update = Update::default();
         for _ in 0..=random.below(3) {
@@ -107,7 +116,8 @@ fn a_snapshot_built_by_1000_random_increments_equals_one_built_at_once() {
                 }
                 0 => {
                     let mut cluster = eds(&name);
-                    cluster.circuit_breakers.default = Thresholds { max_requests: random.below(9) as u32, ..Thresholds::default() };
+                    cluster.circuit_breakers.default =
+                        Thresholds { max_requests: random.below(9) as u32, ..Thresholds::default() };
                     if random.below(3) == 0 {
                         cluster.discovery = Discovery::Static((*assignment([random.below(99) as u16])).clone());
                     }
@@ -119,7 +129,8 @@ fn a_snapshot_built_by_1000_random_increments_equals_one_built_at_once() {
                     update.endpoints.push((name.into(), None));
                 }
                 1 => {
-                    let assignment = assignment((0..random.below(5)).map(|_| random.below(50) as u16).collect::<BTreeSet<_>>());
+                    let assignment =
+                        assignment((0..random.below(5)).map(|_| random.below(50) as u16).collect::<BTreeSet<_>>());
                     endpoints.insert(name.clone(), Arc::clone(&assignment));
                     update.endpoints.push((name.into(), Some(assignment)));
                 }
@@ -178,7 +189,8 @@ fn what_did_not_change_keeps_its_arc_and_its_state() {
         ..Update::default()
     });
     let under_way = first.cluster_by_name("a").unwrap().balancer().hosts()[0].state.begin();
-    let (second, _) = compiler.apply(Update { endpoints: vec![("a".into(), Some(assignment([1, 7])))], ..Update::default() });
+    let (second, _) =
+        compiler.apply(Update { endpoints: vec![("a".into(), Some(assignment([1, 7])))], ..Update::default() });
     assert!(Arc::ptr_eq(first.cluster_by_name("b").unwrap(), second.cluster_by_name("b").unwrap()));
     assert!(Arc::ptr_eq(first.tables().next().unwrap(), second.tables().next().unwrap()));
     let (before, after) = (first.cluster_by_name("a").unwrap(), second.cluster_by_name("a").unwrap());

@@ -113,7 +113,8 @@ mod tests {
             protocol: "HTTP/1.1",
             tls: Some(tls),
         };
-        let inner = Value::Struct([("k".to_owned(), Value::Number(3.0)), ("t".to_owned(), Value::Text("v\"".into()))].into());
+        let inner =
+            Value::Struct([("k".to_owned(), Value::Number(3.0)), ("t".to_owned(), Value::Text("v\"".into()))].into());
         let metadata = Metadata::from([("ns".to_owned(), inner)]);
         let request = RequestFacts {
             method: &Method::GET,
@@ -154,15 +155,30 @@ mod tests {
             ("plain", "plain"),
             ("50%%", "50%"),
             ("%REQ(X-OW)%|%REQ(nope?x-ow):3%|p-%REQ(nope)%", "orig|ori|p--"),
-            ("%REQ(:METHOD)% %REQ(:PATH)% %REQ(:AUTHORITY)% %REQ(:SCHEME)% %REQ(host)%", "GET /p?q=1 a.test http a.test"),
+            (
+                "%REQ(:METHOD)% %REQ(:PATH)% %REQ(:AUTHORITY)% %REQ(:SCHEME)% %REQ(host)%",
+                "GET /p?q=1 a.test http a.test",
+            ),
             ("%RESP(x-ow)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%", "orig 502 URX,UF via_upstream"),
-            ("%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_REMOTE_PORT%", "127.0.0.1:1000 127.0.0.1 1000"),
-            ("%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_LOCAL_PORT%", "[::1]:80 ::1 80"),
-            ("%DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_PEER_SUBJECT% %DOWNSTREAM_TLS_VERSION%", "spiffe://a,spiffe://b CN=a TLSv1.3"),
+            (
+                "%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_REMOTE_PORT%",
+                "127.0.0.1:1000 127.0.0.1 1000",
+            ),
+            (
+                "%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_LOCAL_PORT%",
+                "[::1]:80 ::1 80",
+            ),
+            (
+                "%DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_PEER_SUBJECT% %DOWNSTREAM_TLS_VERSION%",
+                "spiffe://a,spiffe://b CN=a TLSv1.3",
+            ),
             ("%REQUESTED_SERVER_NAME% %PROTOCOL%", "sni.test HTTP/1.1"),
             ("%UPSTREAM_HOST% %UPSTREAM_CLUSTER% %ROUTE_NAME% %TRACE_ID%", "10.0.0.1:80 c r abc"),
             ("%UPSTREAM_METADATA([\"ns\", \"k\"])% %UPSTREAM_METADATA(ns:t)%", "3 v\""),
-            ("%DYNAMIC_METADATA(ns)% %DYNAMIC_METADATA(ns:k)% %DYNAMIC_METADATA(ns:nope)%", "{\"k\":3,\"t\":\"v\\\"\"} 3 -"),
+            (
+                "%DYNAMIC_METADATA(ns)% %DYNAMIC_METADATA(ns:k)% %DYNAMIC_METADATA(ns:nope)%",
+                "{\"k\":3,\"t\":\"v\\\"\"} 3 -",
+            ),
             ("%FILTER_STATE(key)% %FILTER_STATE(key:PLAIN):2%", "state st"),
             ("%START_TIME% %START_TIME(%Y/%m/%d %s %3f)%", "2023-11-14T22:13:20.123Z 2023/11/14 1700000000 123"),
             ("%DURATION% %BYTES_SENT% %BYTES_RECEIVED%", "7 5 6"),
@@ -177,15 +193,32 @@ mod tests {
         let (connection, metadata) = (ConnectionFacts::default(), Metadata::new());
         let cx = FormatContext::for_request(&connection, &metadata);
         let mut out = Vec::new();
-        Format::compile("%RESPONSE_CODE%|%RESPONSE_FLAGS%|%UPSTREAM_HOST%|%PROTOCOL%|%START_TIME%").unwrap().render(&cx, "", &mut out);
+        Format::compile("%RESPONSE_CODE%|%RESPONSE_FLAGS%|%UPSTREAM_HOST%|%PROTOCOL%|%START_TIME%")
+            .unwrap()
+            .render(&cx, "", &mut out);
         assert_eq!(out, b"0|-|||");
     }
 
     #[test]
     fn what_is_no_operator_is_refused() {
         for bad in [
-            "50%", "%", "%NOPE%", "%REQ%", "%REQ()%", "%REQ(a", "%REQ(a)", "%REQ(a):x%", "%PROTOCOL(x)%", "%PROTOCOL:3%", "%req(a)%",
-            "%START_TIME(%Q)%", "%CEL(x)%", "%DYNAMIC_METADATA()%", "%REQ(a b)%", "%UPSTREAM_METADATA([\"ns\")%", "%REQ(a?b?c)%",
+            "50%",
+            "%",
+            "%NOPE%",
+            "%REQ%",
+            "%REQ()%",
+            "%REQ(a",
+            "%REQ(a)",
+            "%REQ(a):x%",
+            "%PROTOCOL(x)%",
+            "%PROTOCOL:3%",
+            "%req(a)%",
+            "%START_TIME(%Q)%",
+            "%CEL(x)%",
+            "%DYNAMIC_METADATA()%",
+            "%REQ(a b)%",
+            "%UPSTREAM_METADATA([\"ns\")%",
+            "%REQ(a?b?c)%",
         ] {
             assert!(Format::compile(bad).is_err(), "{bad}");
         }

@@ -46,10 +46,16 @@ impl HeaderChanges {
     ///
     /// # Errors
     /// Where and why: no header name, `host` or a pseudo header, a format string that does not compile.
-    pub fn compile(config: &HeaderMutations, add: &FieldPath, remove: &FieldPath) -> Result<Self, (FieldPath, Problem)> {
-        let removed = config.remove.iter().enumerate().map(|(at, name)| {
-            header_name(name, "removed").map_err(|problem| (remove.index(at), problem))
-        });
+    pub fn compile(
+        config: &HeaderMutations,
+        add: &FieldPath,
+        remove: &FieldPath,
+    ) -> Result<Self, (FieldPath, Problem)> {
+        let removed = config
+            .remove
+            .iter()
+            .enumerate()
+            .map(|(at, name)| header_name(name, "removed").map_err(|problem| (remove.index(at), problem)));
         let added = config.add.iter().enumerate().map(|(at, option)| {
             let at = add.index(at).field("header");
             let name = header_name(&option.key, "modified").map_err(|problem| (at.field("key"), problem))?;
@@ -57,7 +63,8 @@ impl HeaderChanges {
             let format = Format::compile(&option.value).map_err(wrong)?;
             let value = match format.literal() {
                 Some(text) => Value::Fixed(
-                    HeaderValue::from_str(text).map_err(|_| wrong(Problem::Value(format!("{text:?} is no header value"))))?,
+                    HeaderValue::from_str(text)
+                        .map_err(|_| wrong(Problem::Value(format!("{text:?} is no header value"))))?,
                 ),
                 None => Value::Format(format),
             };
@@ -116,7 +123,9 @@ impl HeaderChanges {
 impl Change<'_> {
     /// Step three: puts computed additions in, overwriting ones first.
     pub fn put(changes: SmallVec<[Self; 4]>, headers: &mut HeaderMap) {
-        let overwrites = |change: &Self| matches!(change.action, AppendAction::OverwriteIfExistsOrAdd | AppendAction::OverwriteIfExists);
+        let overwrites = |change: &Self| {
+            matches!(change.action, AppendAction::OverwriteIfExistsOrAdd | AppendAction::OverwriteIfExists)
+        };
         for change in changes.iter().filter(|change| overwrites(change)) {
             headers.insert(change.name, change.value.clone());
         }
@@ -130,7 +139,8 @@ impl Change<'_> {
 fn append(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue) {
     if ONE_LINE.contains(name)
         && let Some(before) = headers.get(name)
-        && let Ok(joined) = HeaderValue::from_maybe_shared(Bytes::from([before.as_bytes(), b",", value.as_bytes()].concat()))
+        && let Ok(joined) =
+            HeaderValue::from_maybe_shared(Bytes::from([before.as_bytes(), b",", value.as_bytes()].concat()))
     {
         headers.insert(name, joined);
         return;
@@ -153,7 +163,9 @@ const ONE_LINE: [HeaderName; 9] = [
 
 fn header_name(name: &str, what: &str) -> Result<HeaderName, Problem> {
     if name.starts_with(':') || name.eq_ignore_ascii_case("host") {
-        return Err(Problem::Value(format!("{name:?}: pseudo headers and host may not be {what} (host_rewrite changes the host)")));
+        return Err(Problem::Value(format!(
+            "{name:?}: pseudo headers and host may not be {what} (host_rewrite changes the host)"
+        )));
     }
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| Problem::Value(format!("{name:?} is no header name")))
 }
@@ -165,7 +177,10 @@ mod tests {
     use crate::resource::header_mutation::HeaderValueOption;
     use crate::resource::metadata::{Metadata, Value as Data};
 
-    use AppendAction::{AddIfAbsent as Absent, AppendIfExistsOrAdd as Append, OverwriteIfExists as IfExists, OverwriteIfExistsOrAdd as Overwrite};
+    use AppendAction::{
+        AddIfAbsent as Absent, AppendIfExistsOrAdd as Append, OverwriteIfExists as IfExists,
+        OverwriteIfExistsOrAdd as Overwrite,
+    };
 
     fn compile(add: &[(&str, &str, AppendAction)], remove: &[&str]) -> Result<HeaderChanges, (FieldPath, Problem)> {
         let config = HeaderMutations {
@@ -189,7 +204,15 @@ mod tests {
     #[test]
     fn each_append_action_does_what_it_says() {
         let changes = compile(
-            &[("x-app", "n", Append), ("x-abs", "n", Absent), ("x-ow", "n", Overwrite), ("x-owe", "n", IfExists), ("x-owe2", "n", IfExists), ("x-abs2", "n", Absent), ("x-both", "added", Append)],
+            &[
+                ("x-app", "n", Append),
+                ("x-abs", "n", Absent),
+                ("x-ow", "n", Overwrite),
+                ("x-owe", "n", IfExists),
+                ("x-owe2", "n", IfExists),
+                ("x-abs2", "n", Absent),
+                ("x-both", "added", Append),
+            ],
             &["x-rm", "X-Both"],
         )
         .unwrap();
@@ -199,7 +222,14 @@ mod tests {
         }
         apply(&changes, &mut headers, &Metadata::new());
         for (name, expected) in [
-            ("x-app", &["o", "n"][..]), ("x-abs", &["o"]), ("x-ow", &["n"]), ("x-owe", &["n"]), ("x-owe2", &[]), ("x-abs2", &["n"]), ("x-rm", &[]), ("x-both", &["added"]),
+            ("x-app", &["o", "n"][..]),
+            ("x-abs", &["o"]),
+            ("x-ow", &["n"]),
+            ("x-owe", &["n"]),
+            ("x-owe2", &[]),
+            ("x-abs2", &["n"]),
+            ("x-rm", &[]),
+            ("x-both", &["added"]),
         ] {
             assert_eq!(values(&headers, name), expected, "{name}");
         }
@@ -215,7 +245,13 @@ mod tests {
 
     #[test]
     fn an_empty_value_is_left_out_unless_kept() {
-        let mut config = HeaderMutations { add: vec![HeaderValueOption::new("x-a", "%DYNAMIC_METADATA(n)%", Append), HeaderValueOption::new("x-b", "", Append)], remove: vec![] };
+        let mut config = HeaderMutations {
+            add: vec![
+                HeaderValueOption::new("x-a", "%DYNAMIC_METADATA(n)%", Append),
+                HeaderValueOption::new("x-b", "", Append),
+            ],
+            remove: vec![],
+        };
         config.add[1].keep_empty_value = true;
         let changes = HeaderChanges::compile(&config, &"add".into(), &"remove".into()).unwrap();
         let mut headers = HeaderMap::new();

@@ -63,7 +63,9 @@ impl Operator {
     /// Reads an operator behind its first `%`; also how much of `text` it takes, its last `%` included.
     pub(super) fn parse(text: &str) -> Result<(Self, usize), Problem> {
         let stray = || Problem::from("a % that begins no operator (a literal one is written %%)");
-        let end = text.find(|char: char| !(char.is_ascii_uppercase() || char.is_ascii_digit() || char == '_')).ok_or_else(stray)?;
+        let end = text
+            .find(|char: char| !(char.is_ascii_uppercase() || char.is_ascii_digit() || char == '_'))
+            .ok_or_else(stray)?;
         let (name, rest) = text.split_at(end);
         if name.is_empty() {
             return Err(stray());
@@ -106,15 +108,21 @@ impl Operator {
 /// Splits at the parenthesis that ends the parameters: the first that a `%` or a length follows.
 fn closed(text: &str) -> Option<(&str, &str)> {
     text.match_indices(')').map(|(at, _)| (&text[..at], &text[at + 1..])).find(|(_, rest)| {
-        let rest = rest.strip_prefix(':').map_or(*rest, |length| length.trim_start_matches(|char: char| char.is_ascii_digit()));
+        let rest = rest
+            .strip_prefix(':')
+            .map_or(*rest, |length| length.trim_start_matches(|char: char| char.is_ascii_digit()));
         rest.starts_with('%')
     })
 }
 
 fn takes(name: &str) -> Result<Takes, Problem> {
     Ok(match name {
-        "REQ" | "REQUEST_HEADER" => Takes::Required(|text| header(text).map(|(name, or)| Command::RequestHeader(name, or)), true),
-        "RESP" | "RESPONSE_HEADER" => Takes::Required(|text| header(text).map(|(name, or)| Command::ResponseHeader(name, or)), true),
+        "REQ" | "REQUEST_HEADER" => {
+            Takes::Required(|text| header(text).map(|(name, or)| Command::RequestHeader(name, or)), true)
+        }
+        "RESP" | "RESPONSE_HEADER" => {
+            Takes::Required(|text| header(text).map(|(name, or)| Command::ResponseHeader(name, or)), true)
+        }
         "DOWNSTREAM_REMOTE_ADDRESS" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => Takes::Nothing(Command::RemoteAddress),
         "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => {
             Takes::Nothing(Command::RemoteIp)

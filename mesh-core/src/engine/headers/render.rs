@@ -77,7 +77,12 @@ fn text(text: &str, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-fn header(source: &impl HeaderSource, name: &HeaderKey, alternative: Option<&HeaderKey>, out: &mut Vec<u8>) -> Option<()> {
+fn header(
+    source: &impl HeaderSource,
+    name: &HeaderKey,
+    alternative: Option<&HeaderKey>,
+    out: &mut Vec<u8>,
+) -> Option<()> {
     let value = name.first(source).or_else(|| alternative?.first(source))?;
     out.extend_from_slice(value);
     Some(())

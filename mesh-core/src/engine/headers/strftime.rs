@@ -39,7 +39,18 @@ enum Field {
 
 const WEEKDAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 
 impl TimeFormat {
@@ -197,7 +208,9 @@ mod tests {
 
     fn print(format: &str, seconds: u64) -> String {
         let mut out = Vec::new();
-        TimeFormat::compile(format).unwrap().render(SystemTime::UNIX_EPOCH + Duration::new(seconds, 123_456_789), &mut out);
+        TimeFormat::compile(format)
+            .unwrap()
+            .render(SystemTime::UNIX_EPOCH + Duration::new(seconds, 123_456_789), &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -219,7 +232,10 @@ mod tests {
     fn fractions_and_the_default_are_envoys() {
         assert_eq!(print("%f %3f %6f %E3S %s", 61), "123456789 123 123456 01.123 61");
         assert_eq!(print("", 61), "1970-01-01T00:01:01.123Z");
-        assert_eq!(print("%I %p %y %e %B %A %D %R %Z %z %%", 0), "12 AM 70 1 January Thursday 01/01/70 00:00 UTC +0000 %");
+        assert_eq!(
+            print("%I %p %y %e %B %A %D %R %Z %z %%", 0),
+            "12 AM 70 1 January Thursday 01/01/70 00:00 UTC +0000 %"
+        );
     }
 
     #[test]

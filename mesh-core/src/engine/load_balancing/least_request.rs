@@ -43,7 +43,11 @@ impl WeightedLeastRequest {
         let mut schedule = schedule.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(next) = schedule.due.pop() else { return 0 };
         schedule.added += 1;
-        let entry = Entry { deadline: next.deadline + 1.0 / self.effective(next.at, active(next.at)), order: schedule.added, at: next.at };
+        let entry = Entry {
+            deadline: next.deadline + 1.0 / self.effective(next.at, active(next.at)),
+            order: schedule.added,
+            at: next.at,
+        };
         schedule.due.push(entry);
         next.at
     }

@@ -44,10 +44,16 @@ pub struct LoadBalancer {
 
 enum Policy {
     /// Plain turns: `turn` counts up over `order`.
-    Turns { turn: AtomicUsize, order: Box<[HostIndex]> },
+    Turns {
+        turn: AtomicUsize,
+        order: Box<[HostIndex]>,
+    },
     Random,
-    LeastRequest { choices: u32, full_scan: bool },
-    WeightedLeastRequest(WeightedLeastRequest),
+    LeastRequest {
+        choices: u32,
+        full_scan: bool,
+    },
+    WeightedLeastRequest(Box<WeightedLeastRequest>),
 }
 
 impl LoadBalancer {
@@ -70,9 +76,11 @@ impl LoadBalancer {
                 Policy::LeastRequest { choices: config.choice_count.max(2), full_scan: config.full_scan }
             }
             LbPolicy::LeastRequest(config) => {
-                Policy::WeightedLeastRequest(WeightedLeastRequest::new(weights, config.active_request_bias))
+                Policy::WeightedLeastRequest(Box::new(WeightedLeastRequest::new(weights, config.active_request_bias)))
             }
-            LbPolicy::RoundRobin if equal => Policy::Turns { turn: AtomicUsize::new(random.below(eligible.len())), order: eligible.clone() },
+            LbPolicy::RoundRobin if equal => {
+                Policy::Turns { turn: AtomicUsize::new(random.below(eligible.len())), order: eligible.clone() }
+            }
             LbPolicy::RoundRobin => {
                 let order: Box<[HostIndex]> = cycle(&weights).into_iter().map(|at| eligible[at]).collect();
                 Policy::Turns { turn: AtomicUsize::new(random.below(order.len())), order }
@@ -105,7 +113,13 @@ impl LoadBalancer {
 
     /// Picks a host that `tried` does not contain, drawing at most `attempts` times again; after that the
     /// last one drawn is used (`retry_host_predicate` previous_hosts).
-    pub fn pick_avoiding(&self, tried: &[HostIndex], attempts: u32, random: &mut Random, lane: Lane) -> Option<HostIndex> {
+    pub fn pick_avoiding(
+        &self,
+        tried: &[HostIndex],
+        attempts: u32,
+        random: &mut Random,
+        lane: Lane,
+    ) -> Option<HostIndex> {
         let mut picked = self.pick(random, lane)?;
         for _ in 0..attempts {
             if !tried.contains(&picked) {
@@ -174,7 +188,10 @@ impl LoadBalancer {
 
 impl fmt::Debug for LoadBalancer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoadBalancer").field("hosts", &self.hosts.len()).field("eligible", &self.eligible.len()).finish()
+        f.debug_struct("LoadBalancer")
+            .field("hosts", &self.hosts.len())
+            .field("eligible", &self.eligible.len())
+            .finish()
     }
 }
 

@@ -11,7 +11,10 @@ fn host(port: u16, weight: u32, health: HealthStatus, priority: u32) -> Priority
         health,
         metadata: Metadata::new(),
     };
-    PriorityHost { priority, host: Host { endpoint: Arc::new(endpoint), state: Arc::default(), transport: Arc::default() } }
+    PriorityHost {
+        priority,
+        host: Host { endpoint: Arc::new(endpoint), state: Arc::default(), transport: Arc::default() },
+    }
 }
 
 fn hosts(weights: &[u32]) -> Vec<PriorityHost> {

@@ -103,18 +103,29 @@ mod tests {
     use crate::resource::matcher::StringMatcher;
 
     fn check(value: ValueMatcher, invert: bool, path: &[&str]) -> bool {
-        let inner = [("s", Value::Text("v".into())), ("n", Value::Number(5.0)), ("b", Value::Bool(true)), ("l", Value::List(vec![Value::Number(1.0)])), ("z", Value::Null)];
+        let inner = [
+            ("s", Value::Text("v".into())),
+            ("n", Value::Number(5.0)),
+            ("b", Value::Bool(true)),
+            ("l", Value::List(vec![Value::Number(1.0)])),
+            ("z", Value::Null),
+        ];
         let inner = Value::Struct(inner.map(|(key, value)| (key.to_owned(), value)).into());
         let metadata = Metadata::from([("ns".to_owned(), inner)]);
         let path = path.iter().map(|&key| key.to_owned()).collect();
-        MetadataMatch::compile(&MetadataMatcher { filter: "ns".into(), path, value, invert }).unwrap().matches(&metadata)
+        MetadataMatch::compile(&MetadataMatcher { filter: "ns".into(), path, value, invert })
+            .unwrap()
+            .matches(&metadata)
     }
 
     #[test]
     fn each_kind_of_value_is_matched_by_its_kind_only() {
         let text = || ValueMatcher::String(StringMatcher::exact("v"));
         assert!(check(text(), false, &["s"]) && !check(text(), false, &["n"]));
-        assert!(check(ValueMatcher::Double(5.0), false, &["n"]) && check(ValueMatcher::DoubleRange { start: 5.0, end: 6.0 }, false, &["n"]));
+        assert!(
+            check(ValueMatcher::Double(5.0), false, &["n"])
+                && check(ValueMatcher::DoubleRange { start: 5.0, end: 6.0 }, false, &["n"])
+        );
         assert!(!check(ValueMatcher::DoubleRange { start: 4.0, end: 5.0 }, false, &["n"]));
         assert!(check(ValueMatcher::Bool(true), false, &["b"]) && check(ValueMatcher::Null, false, &["z"]));
         assert!(check(ValueMatcher::ListOneOf(Box::new(ValueMatcher::Double(1.0))), false, &["l"]));
@@ -123,7 +134,10 @@ mod tests {
 
     #[test]
     fn a_missing_value_matches_only_inverted() {
-        assert!(!check(ValueMatcher::Present(true), false, &["nope"]) && check(ValueMatcher::Present(true), true, &["nope"]));
+        assert!(
+            !check(ValueMatcher::Present(true), false, &["nope"])
+                && check(ValueMatcher::Present(true), true, &["nope"])
+        );
         assert!(!check(ValueMatcher::Null, false, &["s", "deeper"]));
     }
 }

@@ -128,7 +128,8 @@ fn escape(rest: &mut &str, out: &mut String, in_class: bool) -> Result<(), Strin
             if char != '0' && digits == 0 {
                 return Err(format!("\\{char}: back references do not exist"));
             }
-            let value = u32::from_str_radix(&format!("{char}{}", &rest[..digits]), 8).map_err(|error| error.to_string())?;
+            let value =
+                u32::from_str_radix(&format!("{char}{}", &rest[..digits]), 8).map_err(|error| error.to_string())?;
             out.push_str(&format!("\\x{{{value:x}}}"));
             *rest = &rest[digits..];
         }
@@ -218,7 +219,9 @@ mod tests {
 
     #[test]
     fn what_re2_refuses_is_refused() {
-        for pattern in ["a)", "(a", "[a", "\\", "\\1", "\\k", "(?=a)", "(?!a)", "(?<=a)", "(?x) a", "(?u:a)", "*", "[b-a]", "(?P<n"] {
+        for pattern in [
+            "a)", "(a", "[a", "\\", "\\1", "\\k", "(?=a)", "(?!a)", "(?<=a)", "(?x) a", "(?u:a)", "*", "[b-a]", "(?P<n",
+        ] {
             assert!(FullMatch::compile(pattern).is_err(), "{pattern}");
         }
     }

@@ -16,7 +16,9 @@ fn compile(pattern: &str, translated: &str) -> Result<Regex, Problem> {
         let why = match error {
             regex::Error::CompiledTooBig(_) => "is over 1 MiB when compiled".to_owned(),
             // The last line says what; the ones before draw the pattern, over several lines.
-            other => format!("is no regular expression: {}", other.to_string().lines().last().unwrap_or_default().trim()),
+            other => {
+                format!("is no regular expression: {}", other.to_string().lines().last().unwrap_or_default().trim())
+            }
         };
         Problem::Value(format!("{:?} {why}", shortened(pattern)))
     })
@@ -87,8 +89,9 @@ impl Rewrite {
     /// # Errors
     /// As [`FullMatch::compile`]; a substitution with a group that the pattern lacks or a stray backslash.
     pub fn compile(rewrite: &RegexRewrite) -> Result<Self, Problem> {
-        let translated = re2::translate(&rewrite.pattern)
-            .map_err(|why| Problem::Value(format!("{:?} is no regular expression: {why}", shortened(&rewrite.pattern))))?;
+        let translated = re2::translate(&rewrite.pattern).map_err(|why| {
+            Problem::Value(format!("{:?} is no regular expression: {why}", shortened(&rewrite.pattern)))
+        })?;
         let pattern = compile(&rewrite.pattern, &translated)?;
         let substitution = pieces(&rewrite.substitution, pattern.captures_len())?;
         Ok(Self { pattern, substitution })
@@ -107,7 +110,9 @@ impl Rewrite {
                 match piece {
                     Piece::Text(text) => out.extend_from_slice(text),
                     // A group that took no part is empty.
-                    Piece::Group(group) => out.extend_from_slice(groups.get(*group).map_or(b"", |found| found.as_bytes())),
+                    Piece::Group(group) => {
+                        out.extend_from_slice(groups.get(*group).map_or(b"", |found| found.as_bytes()))
+                    }
                 }
             }
         }
@@ -158,7 +163,9 @@ mod tests {
     #[test]
     fn a_match_is_of_the_whole_text() {
         let digits = FullMatch::compile("/a[0-9]+|/b").unwrap();
-        for (text, expected) in [("/a12", true), ("/b", true), ("/a12/x", false), ("x/a1", false), ("/bb", false), ("/a1\n", false)] {
+        for (text, expected) in
+            [("/a12", true), ("/b", true), ("/a12/x", false), ("x/a1", false), ("/bb", false), ("/a1\n", false)]
+        {
             assert_eq!(digits.matches(text.as_bytes()), expected, "{text}");
         }
     }

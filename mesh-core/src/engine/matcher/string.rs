@@ -99,13 +99,21 @@ mod tests {
             (SafeRegex("a".into()), true, "A", false),
         ];
         for (pattern, ignore_case, text, expected) in table {
-            assert_eq!(matcher(pattern.clone(), ignore_case).unwrap().matches(text.as_bytes()), expected, "{pattern:?} {text}");
+            assert_eq!(
+                matcher(pattern.clone(), ignore_case).unwrap().matches(text.as_bytes()),
+                expected,
+                "{pattern:?} {text}"
+            );
         }
     }
 
     #[test]
     fn empty_parts_are_refused() {
-        for pattern in [StringPattern::Prefix(String::new()), StringPattern::Suffix(String::new()), StringPattern::Contains(String::new())] {
+        for pattern in [
+            StringPattern::Prefix(String::new()),
+            StringPattern::Suffix(String::new()),
+            StringPattern::Contains(String::new()),
+        ] {
             assert!(matcher(pattern.clone(), false).is_err(), "{pattern:?}");
         }
     }

@@ -66,7 +66,9 @@ impl Retry {
             matchers
                 .iter()
                 .enumerate()
-                .map(|(at, one)| HeaderMatch::compile(one).map_err(|problem| invalid(&format!("{field}[{at}]"), problem.to_string())))
+                .map(|(at, one)| {
+                    HeaderMatch::compile(one).map_err(|problem| invalid(&format!("{field}[{at}]"), problem.to_string()))
+                })
                 .collect::<Result<Box<[_]>, _>>()
         };
         Ok(Self {
@@ -87,8 +89,11 @@ impl Retry {
     #[must_use]
     pub fn begin(&self, request: &HeaderMap) -> Option<RetryState> {
         let wanted = self.request_headers.is_empty() || self.request_headers.iter().any(|one| one.matches(request));
-        (wanted && self.num_retries > 0 && !self.retry_on.is_empty())
-            .then_some(RetryState { left: self.num_retries, interval: self.base, retried: false })
+        (wanted && self.num_retries > 0 && !self.retry_on.is_empty()).then_some(RetryState {
+            left: self.num_retries,
+            interval: self.base,
+            retried: false,
+        })
     }
 
     /// Limit of each try.

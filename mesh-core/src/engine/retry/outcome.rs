@@ -63,7 +63,10 @@ impl Reset {
     pub const fn is_unprocessed(self) -> bool {
         matches!(
             self,
-            Self::ConnectFailure | Self::ConnectTimeout | Self::RemoteRefused | Self::Overflow
+            Self::ConnectFailure
+                | Self::ConnectTimeout
+                | Self::RemoteRefused
+                | Self::Overflow
                 | Self::ConnectionTermination { request_sent: false }
         )
     }
@@ -73,7 +76,9 @@ impl Reset {
         const ANY: RetryOn = RetryOn::FIVE_XX.union(RetryOn::GATEWAY_ERROR).union(RetryOn::RESET);
         match self {
             Self::Overflow => RetryOn::NONE,
-            Self::ConnectFailure | Self::ConnectTimeout => ANY.union(RetryOn::CONNECT_FAILURE).union(RetryOn::RESET_BEFORE_REQUEST),
+            Self::ConnectFailure | Self::ConnectTimeout => {
+                ANY.union(RetryOn::CONNECT_FAILURE).union(RetryOn::RESET_BEFORE_REQUEST)
+            }
             Self::ConnectionTermination { request_sent: false } => ANY.union(RetryOn::RESET_BEFORE_REQUEST),
             Self::RemoteRefused => ANY.union(RetryOn::REFUSED_STREAM),
             Self::ConnectionTermination { request_sent: true } | Self::RemoteReset | Self::ProtocolError => ANY,

@@ -46,7 +46,15 @@ fn each_status_token_covers_its_statuses_only() {
 
 #[test]
 fn each_reset_token_covers_its_resets_only() {
-    let all = [Reset::ConnectFailure, Reset::ConnectTimeout, TERMINATED, UNSENT, Reset::RemoteReset, Reset::RemoteRefused, Reset::ProtocolError];
+    let all = [
+        Reset::ConnectFailure,
+        Reset::ConnectTimeout,
+        TERMINATED,
+        UNSENT,
+        Reset::RemoteReset,
+        Reset::RemoteRefused,
+        Reset::ProtocolError,
+    ];
     for (token, expected) in [
         ("5xx", &all[..]),
         ("gateway-error", &all[..]),
@@ -66,14 +74,22 @@ fn each_reset_token_covers_its_resets_only() {
 
 #[test]
 fn a_try_timeout_is_a_reset_but_no_connect_failure() {
-    for (token, expected) in [("5xx", true), ("gateway-error", true), ("reset", true), ("connect-failure", false), ("refused-stream", false)] {
+    for (token, expected) in
+        [("5xx", true), ("gateway-error", true), ("reset", true), ("connect-failure", false), ("refused-stream", false)]
+    {
         assert_eq!(retry(token).covers(&Outcome::TryTimeout), expected, "{token}");
     }
 }
 
 #[test]
 fn grpc_tokens_read_the_status_in_the_headers_only() {
-    for (token, code) in [("cancelled", "1"), ("deadline-exceeded", "4"), ("resource-exhausted", "8"), ("internal", "13"), ("unavailable", "14")] {
+    for (token, code) in [
+        ("cancelled", "1"),
+        ("deadline-exceeded", "4"),
+        ("resource-exhausted", "8"),
+        ("internal", "13"),
+        ("unavailable", "14"),
+    ] {
         assert!(covers(token, 200, &[("grpc-status", code)]), "{token}");
         assert!(!covers(token, 200, &[("grpc-status", "2")]), "{token}");
         assert!(!covers(token, 503, &[]), "{token}");
@@ -94,8 +110,13 @@ fn status_lists_need_their_token() {
     let codes = vec![StatusCode::IM_A_TEAPOT];
     let (status, headers) = response(418, &[]);
     let outcome = Outcome::Response { status, headers: &headers };
-    let with = policy(RetryPolicy { retry_on: RetryOn::RETRIABLE_STATUS_CODES, retriable_status_codes: codes.clone(), ..RetryPolicy::default() });
-    let without = policy(RetryPolicy { retry_on: RetryOn::FIVE_XX, retriable_status_codes: codes, ..RetryPolicy::default() });
+    let with = policy(RetryPolicy {
+        retry_on: RetryOn::RETRIABLE_STATUS_CODES,
+        retriable_status_codes: codes.clone(),
+        ..RetryPolicy::default()
+    });
+    let without =
+        policy(RetryPolicy { retry_on: RetryOn::FIVE_XX, retriable_status_codes: codes, ..RetryPolicy::default() });
     assert!(with.covers(&outcome));
     assert!(!without.covers(&outcome));
 }
@@ -108,7 +129,10 @@ fn back_off_is_full_jitter_over_a_doubling_capped_interval() {
     for _ in 0..2_000 {
         let mut state = retry.begin(&HeaderMap::new()).unwrap();
         for most in &mut highest {
-            let Verdict::RetryAfter(wait) = retry.on_attempt(&mut state, &Outcome::Reset(TERMINATED), &mut random) else { panic!("a retry was left") };
+            let Verdict::RetryAfter(wait) = retry.on_attempt(&mut state, &Outcome::Reset(TERMINATED), &mut random)
+            else {
+                panic!("a retry was left")
+            };
             *most = wait.max(*most);
         }
         assert_eq!(retry.on_attempt(&mut state, &Outcome::Reset(TERMINATED), &mut random), Verdict::Exhausted);

@@ -21,8 +21,8 @@ use crate::resource::header_mutation::HeaderMutations;
 use crate::resource::metadata::{Metadata, Value};
 use crate::resource::retry::RetryPolicy;
 use crate::resource::route::{
-    ClusterSpecifier, DirectResponse, Forward, HashPolicy, HashSpecifier, MirrorPolicy, PerFilterConfig, Route, RouteAction,
-    RouteConfiguration, VirtualHost, WeightedClusters,
+    ClusterSpecifier, DirectResponse, Forward, HashPolicy, HashSpecifier, MirrorPolicy, PerFilterConfig, Route,
+    RouteAction, RouteConfiguration, VirtualHost, WeightedClusters,
 };
 use crate::resource::{FieldPath, Invalid, Name, Problem, ResourceKind, ResourceName};
 
@@ -32,7 +32,10 @@ const MAX_DIRECT_RESPONSE_BODY: u32 = 4096;
 type Located<T> = Result<T, (FieldPath, Problem)>;
 
 /// Compiles a configuration.
-pub(super) fn compile(config: &RouteConfiguration, resolve: &mut dyn FnMut(&str) -> ClusterId) -> Result<RouteTable, Invalid> {
+pub(super) fn compile(
+    config: &RouteConfiguration,
+    resolve: &mut dyn FnMut(&str) -> ClusterId,
+) -> Result<RouteTable, Invalid> {
     let resource = ResourceName::new(ResourceKind::RouteConfiguration, Arc::clone(&config.name));
     let compiler = Compiler { config, resource: resource.clone(), resolve, overrides: Vec::new() };
     compiler.table().map_err(|(field, problem)| Invalid::new(resource, field, problem))
@@ -75,7 +78,11 @@ impl<'c> Compiler<'c> {
             let first = conditions.len();
             let compiled = Host {
                 config: host,
-                retry: host.retry_policy.as_ref().map(|policy| self.retry(policy, &at.field("retry_policy"))).transpose()?,
+                retry: host
+                    .retry_policy
+                    .as_ref()
+                    .map(|policy| self.retry(policy, &at.field("retry_policy")))
+                    .transpose()?,
                 changes: level(&host.request_headers, &host.response_headers, &at)?,
                 overrides: self.override_set(Some(shared), &host.per_filter_config),
                 at: at.clone(),
@@ -101,12 +108,18 @@ impl<'c> Compiler<'c> {
         }
         routes.push(require_tls(shared));
         let internal = config.internal_only_headers.iter().enumerate().map(|(number, name)| {
-            let wrong = |_| (root.field("internal_only_headers").index(number), Problem::Value(format!("{name:?} is no header name")));
+            let wrong = |_| {
+                (
+                    root.field("internal_only_headers").index(number),
+                    Problem::Value(format!("{name:?} is no header name")),
+                )
+            };
             HeaderName::from_bytes(name.as_bytes()).map_err(wrong)
         });
         Ok(RouteTable {
             hosts,
             virtual_hosts: virtual_hosts.into(),
+            hints: conditions.iter().map(Condition::hint).collect(),
             conditions: conditions.into(),
             routes: routes.into(),
             internal_only_headers: internal.collect::<Result<_, _>>()?,
@@ -153,7 +166,14 @@ impl<'c> Compiler<'c> {
         self.overrides.len() - 1
     }
 
-    fn route(&mut self, route: &Route, condition: &Condition, host: &Host<'_>, shared: &Level, at: &FieldPath) -> Located<CompiledRoute> {
+    fn route(
+        &mut self,
+        route: &Route,
+        condition: &Condition,
+        host: &Host<'_>,
+        shared: &Level,
+        at: &FieldPath,
+    ) -> Located<CompiledRoute> {
         let changes = level(&route.request_headers, &route.response_headers, at)?;
         let overrides = self.override_set(Some(host.overrides), &route.per_filter_config);
         let action = match &route.action {
@@ -189,16 +209,29 @@ impl<'c> Compiler<'c> {
 
     fn direct_response(&self, direct: &DirectResponse, at: &FieldPath) -> Located<Action> {
         if !(200..600).contains(&direct.status.as_u16()) {
-            return Err((at.field("status"), Problem::Value(format!("{} is not within 200..600", direct.status.as_u16()))));
+            return Err((
+                at.field("status"),
+                Problem::Value(format!("{} is not within 200..600", direct.status.as_u16())),
+            ));
         }
         let most = self.config.max_direct_response_body_size_bytes.unwrap_or(MAX_DIRECT_RESPONSE_BODY);
         if direct.body.len() as u64 > u64::from(most) {
-            return Err((at.field("body"), Problem::Value(format!("{} bytes are over the limit of {most}", direct.body.len()))));
+            return Err((
+                at.field("body"),
+                Problem::Value(format!("{} bytes are over the limit of {most}", direct.body.len())),
+            ));
         }
         Ok(Action::DirectResponse { status: direct.status, body: direct.body.clone() })
     }
 
-    fn forward(&mut self, forward: &Forward, condition: &Condition, host: &Host<'_>, overrides: usize, at: &FieldPath) -> Located<Forwarding> {
+    fn forward(
+        &mut self,
+        forward: &Forward,
+        condition: &Condition,
+        host: &Host<'_>,
+        overrides: usize,
+        at: &FieldPath,
+    ) -> Located<Forwarding> {
         let located = |(field, problem): (&str, Problem)| (at.field(field), problem);
         let status = forward.cluster_not_found_response_code;
         if !matches!(status.as_u16(), 404 | 500 | 503) {
@@ -206,10 +239,13 @@ impl<'c> Compiler<'c> {
             return Err((at.field("cluster_not_found_response_code"), Problem::Value(why)));
         }
         let targets = match &forward.cluster {
-            ClusterSpecifier::WeightedClusters(weighted) => self.weighted(weighted, forward, overrides, &at.field("weighted_clusters"))?,
+            ClusterSpecifier::WeightedClusters(weighted) => {
+                self.weighted(weighted, forward, overrides, &at.field("weighted_clusters"))?
+            }
             one => Targets::One(self.cluster(one, at, ("cluster", "cluster_header"))?),
         };
-        let path_rewrite = forward.path_rewrite.as_ref().map(|config| CompiledPathRewrite::compile(config, &condition.path));
+        let path_rewrite =
+            forward.path_rewrite.as_ref().map(|config| CompiledPathRewrite::compile(config, &condition.path));
         let host_rewrite = forward.host_rewrite.as_ref().map(CompiledHostRewrite::compile);
         let retry = match &forward.retry_policy {
             Some(policy) => Some(self.retry(policy, &at.field("retry_policy"))?),
@@ -236,7 +272,12 @@ impl<'c> Compiler<'c> {
         })
     }
 
-    fn cluster(&mut self, cluster: &ClusterSpecifier, at: &FieldPath, (by_name, by_header): (&str, &str)) -> Located<ClusterRef> {
+    fn cluster(
+        &mut self,
+        cluster: &ClusterSpecifier,
+        at: &FieldPath,
+        (by_name, by_header): (&str, &str),
+    ) -> Located<ClusterRef> {
         match cluster {
             ClusterSpecifier::Cluster(name) if name.is_empty() => Err((at.field(by_name), Problem::Missing)),
             ClusterSpecifier::Cluster(name) => Ok(ClusterRef::Cluster((self.resolve)(name), Name::clone(name))),
@@ -249,7 +290,13 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    fn weighted(&mut self, weighted: &WeightedClusters, forward: &Forward, above: usize, at: &FieldPath) -> Located<Targets> {
+    fn weighted(
+        &mut self,
+        weighted: &WeightedClusters,
+        forward: &Forward,
+        above: usize,
+        at: &FieldPath,
+    ) -> Located<Targets> {
         let list = at.field("clusters");
         if weighted.clusters.is_empty() {
             return Err((list, Problem::Missing));
@@ -258,12 +305,15 @@ impl<'c> Compiler<'c> {
         for (number, entry) in weighted.clusters.iter().enumerate() {
             let at = list.index(number);
             let changes = |config: &HeaderMutations, which: &str| compiled_changes(config, &at, which);
-            let host_rewrite = entry.host_rewrite_literal.as_deref().filter(|host| !host.is_empty()).map(rewrite::authority);
+            let host_rewrite =
+                entry.host_rewrite_literal.as_deref().filter(|host| !host.is_empty()).map(rewrite::authority);
             entries.push(Entry {
                 cluster: self.cluster(&entry.cluster, &at, ("name", "cluster_header"))?,
                 request_changes: changes(&entry.request_headers, "request")?,
                 response_changes: changes(&entry.response_headers, "response")?,
-                host_rewrite: host_rewrite.transpose().map_err(|problem| (at.field("host_rewrite_literal"), problem))?,
+                host_rewrite: host_rewrite
+                    .transpose()
+                    .map_err(|problem| (at.field("host_rewrite_literal"), problem))?,
                 metadata_match: merged(&forward.metadata_match, &entry.metadata_match),
                 overrides: self.override_set(Some(above), &entry.per_filter_config),
             });

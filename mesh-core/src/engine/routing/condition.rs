@@ -6,6 +6,7 @@ use std::fmt;
 use http::{HeaderMap, Method, header};
 
 use super::path_match::PathMatch;
+use super::scan::{Hint, Window};
 use crate::engine::facts::RequestFacts;
 use crate::engine::matcher::{HeaderMatch, MetadataMatch, StringMatch};
 use crate::resource::route::{FractionalPercent, QuerySpecifier, RouteMatch, TlsContextMatch};
@@ -92,6 +93,13 @@ impl<'a> View<'a> {
     }
 }
 
+impl View<'_> {
+    /// The path for the quick test.
+    pub(super) fn window(&self) -> Window {
+        Window::new(self.path)
+    }
+}
+
 impl Condition {
     pub(super) fn compile(config: &RouteMatch, at: &FieldPath) -> Result<Self, (FieldPath, Problem)> {
         let path = PathMatch::compile(config).map_err(|(field, problem)| (at.field(field), problem))?;
@@ -104,7 +112,11 @@ impl Condition {
             Ok(QueryMatch { name: named(&one.name)?, want })
         })?;
         let cookies = each(&config.cookies, at, "cookies", |one| {
-            Ok(CookieMatch { name: named(&one.name)?, string: StringMatch::compile(&one.string_match)?, invert: one.invert_match })
+            Ok(CookieMatch {
+                name: named(&one.name)?,
+                string: StringMatch::compile(&one.string_match)?,
+                invert: one.invert_match,
+            })
         })?;
         let metadata = each(&config.dynamic_metadata, at, "dynamic_metadata", MetadataMatch::compile)?;
         if let Some(fraction) = config.runtime_fraction {
@@ -117,6 +129,11 @@ impl Condition {
             Box::new(More { grpc: config.grpc, tls, headers, query, cookies, metadata, fraction })
         });
         Ok(Self { path, more })
+    }
+
+    /// What the path must have, for the quick test.
+    pub(super) fn hint(&self) -> Hint {
+        self.path.hint()
     }
 
     /// Whether the request matches; if not, the first condition that does not hold.
@@ -135,9 +152,15 @@ impl Condition {
         let more = self.more.as_deref();
         let text = match mismatch {
             Mismatch::Path => Some(format!("{} does not match {:?}", self.path, String::from_utf8_lossy(view.path))),
-            Mismatch::Header(at) => more.and_then(|more| at_index(&more.headers, at)).map(|one| format!("{one} is not so")),
-            Mismatch::QueryParameter(at) => more.and_then(|more| at_index(&more.query, at)).map(|one| format!("{one} is not so")),
-            Mismatch::Cookie(at) => more.and_then(|more| at_index(&more.cookies, at)).map(|one| format!("{one} is not so")),
+            Mismatch::Header(at) => {
+                more.and_then(|more| at_index(&more.headers, at)).map(|one| format!("{one} is not so"))
+            }
+            Mismatch::QueryParameter(at) => {
+                more.and_then(|more| at_index(&more.query, at)).map(|one| format!("{one} is not so"))
+            }
+            Mismatch::Cookie(at) => {
+                more.and_then(|more| at_index(&more.cookies, at)).map(|one| format!("{one} is not so"))
+            }
             Mismatch::DynamicMetadata(at) => {
                 more.and_then(|more| at_index(&more.metadata, at)).map(|one| format!("{one} does not match"))
             }
@@ -164,14 +187,18 @@ impl More {
             let tls = facts.connection.tls.as_ref();
             let presented = tls.is_some_and(|tls| tls.presented);
             let validated = tls.is_some_and(|tls| tls.validated);
-            if wanted.presented.is_some_and(|wanted| wanted != presented) || wanted.validated.is_some_and(|wanted| wanted != validated) {
+            if wanted.presented.is_some_and(|wanted| wanted != presented)
+                || wanted.validated.is_some_and(|wanted| wanted != validated)
+            {
                 return Err(Mismatch::Tls);
             }
         }
         first_miss(&self.headers, |one| one.matches(facts)).map_or(Ok(()), |at| Err(Mismatch::Header(at)))?;
-        first_miss(&self.query, |one| one.matches(facts.query())).map_or(Ok(()), |at| Err(Mismatch::QueryParameter(at)))?;
+        first_miss(&self.query, |one| one.matches(facts.query()))
+            .map_or(Ok(()), |at| Err(Mismatch::QueryParameter(at)))?;
         first_miss(&self.cookies, |one| one.matches(facts.headers)).map_or(Ok(()), |at| Err(Mismatch::Cookie(at)))?;
-        first_miss(&self.metadata, |one| one.matches(facts.dynamic_metadata)).map_or(Ok(()), |at| Err(Mismatch::DynamicMetadata(at)))?;
+        first_miss(&self.metadata, |one| one.matches(facts.dynamic_metadata))
+            .map_or(Ok(()), |at| Err(Mismatch::DynamicMetadata(at)))?;
         match self.fraction {
             Some(fraction) if !fraction.takes(view.fraction) => Err(Mismatch::RuntimeFraction),
             _ => Ok(()),
@@ -242,7 +269,10 @@ fn each<T, U>(
     field: &str,
     compile: impl Fn(&T) -> Result<U, Problem>,
 ) -> Result<Box<[U]>, (FieldPath, Problem)> {
-    let compiled = list.iter().enumerate().map(|(index, one)| compile(one).map_err(|problem| (at.field(field).index(index), problem)));
+    let compiled = list
+        .iter()
+        .enumerate()
+        .map(|(index, one)| compile(one).map_err(|problem| (at.field(field).index(index), problem)));
     compiled.collect()
 }
 

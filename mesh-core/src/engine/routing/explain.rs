@@ -56,9 +56,11 @@ impl RouteTable {
             decision: Err(NoRoute::VirtualHost),
             route: None,
         };
-        let found = self.hosts.find(facts.authority).and_then(|(number, by)| Some((number, by, self.virtual_host(number)?)));
+        let found =
+            self.hosts.find(facts.authority).and_then(|(number, by)| Some((number, by, self.virtual_host(number)?)));
         let Some((number, by, host)) = found else { return explanation };
-        explanation.virtual_host = Some(Matched { name: Name::clone(&host.name), domain: self.hosts.domain(facts.authority, by) });
+        explanation.virtual_host =
+            Some(Matched { name: Name::clone(&host.name), domain: self.hosts.domain(facts.authority, by) });
         explanation.decision = Err(NoRoute::Route);
         if host.asks_for_tls(facts) {
             explanation.decision = Ok(self.require_tls(number));

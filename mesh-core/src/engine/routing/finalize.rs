@@ -42,7 +42,12 @@ impl RouteTable {
     ///
     /// # Errors
     /// A rewrite did not make a path or a host; the request is in part changed and must not be sent.
-    pub fn apply_request<B>(&self, decision: RouteDecision, request: &mut Request<B>, cx: &FormatContext<'_>) -> Result<(), RewriteFailed> {
+    pub fn apply_request<B>(
+        &self,
+        decision: RouteDecision,
+        request: &mut Request<B>,
+        cx: &FormatContext<'_>,
+    ) -> Result<(), RewriteFailed> {
         let route = self.route(decision);
         let entry = self.entry(decision);
         let entry_changes = entry.and_then(|entry| entry.request_changes.as_ref());
@@ -120,7 +125,8 @@ impl RouteTable {
     #[must_use]
     pub fn response_reads_request(&self, decision: RouteDecision) -> bool {
         let entry = self.entry(decision).and_then(|entry| entry.response_changes.as_ref());
-        entry.is_some_and(HeaderChanges::reads_request) || self.route(decision).response_changes.iter().any(|changes| changes.reads_request())
+        entry.is_some_and(HeaderChanges::reads_request)
+            || self.route(decision).response_changes.iter().any(|changes| changes.reads_request())
     }
 
     /// The cluster's name for `%UPSTREAM_CLUSTER%`. Copied only when the request names the cluster itself.
@@ -146,7 +152,11 @@ fn change_request<B>(changes: &HeaderChanges, request: &mut Request<B>, cx: &For
 }
 
 /// Sets another host and keeps the one before in `x-envoy-original-host`, and if wanted in `x-forwarded-host`.
-fn replace_host<B>(request: &mut Request<B>, host: &Authority, append_x_forwarded_host: bool) -> Result<(), RewriteFailed> {
+fn replace_host<B>(
+    request: &mut Request<B>,
+    host: &Authority,
+    append_x_forwarded_host: bool,
+) -> Result<(), RewriteFailed> {
     let before = match request.uri().authority() {
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => request.headers().get(header::HOST).cloned(),

@@ -205,7 +205,9 @@ mod tests {
     fn a_star_takes_whatever_is_left_and_the_empty_host() {
         let domains = ["*", "*-x.com", "*x.com"];
         let table = hosts(&domains);
-        for (authority, expected) in [("zzz", "*"), ("foo.com", "*"), ("a-x.com", "*-x.com"), ("-x.com", "*x.com"), ("", "*")] {
+        for (authority, expected) in
+            [("zzz", "*"), ("foo.com", "*"), ("a-x.com", "*-x.com"), ("-x.com", "*x.com"), ("", "*")]
+        {
             assert_eq!(found(&table, &domains, authority).as_deref(), Some(expected), "{authority}");
         }
     }

@@ -16,6 +16,7 @@ mod path_match;
 mod redirect;
 mod rewrite;
 mod route;
+mod scan;
 mod table;
 mod template;
 #[cfg(test)]

@@ -54,8 +54,14 @@ mod tests {
 
     #[test]
     fn the_most_specific_level_is_in_force() {
-        let level = |type_url: &str| PerFilterConfig::from([("f".into(), FilterOverride { type_url: type_url.into(), ..FilterOverride::default() })]);
-        let merged = FilterOverrides::default().with(&level("vhost")).with(&PerFilterConfig::new()).with(&level("route"));
+        let level = |type_url: &str| {
+            PerFilterConfig::from([(
+                "f".into(),
+                FilterOverride { type_url: type_url.into(), ..FilterOverride::default() },
+            )])
+        };
+        let merged =
+            FilterOverrides::default().with(&level("vhost")).with(&PerFilterConfig::new()).with(&level("route"));
         assert_eq!(&*merged.effective("f").unwrap().type_url, "route");
         assert_eq!(merged.levels("f").map(|one| &*one.type_url).collect::<Vec<_>>(), ["route", "vhost"]);
         assert!(merged.effective("g").is_none() && merged.levels("g").next().is_none());

@@ -169,8 +169,10 @@ mod tests {
     const MERGE_SLASHES: PathNormalization = PathNormalization { merge_slashes: true, ..BASE };
     const DECODE_AND_MERGE_SLASHES: PathNormalization =
         PathNormalization { escaped_slashes: EscapedSlashes::UnescapeAndForward, ..MERGE_SLASHES };
-    const REJECT: PathNormalization = PathNormalization { escaped_slashes: EscapedSlashes::RejectRequest, ..MERGE_SLASHES };
-    const REDIRECT: PathNormalization = PathNormalization { escaped_slashes: EscapedSlashes::UnescapeAndRedirect, ..MERGE_SLASHES };
+    const REJECT: PathNormalization =
+        PathNormalization { escaped_slashes: EscapedSlashes::RejectRequest, ..MERGE_SLASHES };
+    const REDIRECT: PathNormalization =
+        PathNormalization { escaped_slashes: EscapedSlashes::UnescapeAndRedirect, ..MERGE_SLASHES };
 
     fn prepared(path: &str, how: PathNormalization) -> String {
         match prepare(path, how) {
@@ -213,7 +215,9 @@ mod tests {
             ("/%", "/%", "/%", "/%", "/%"),
             ("*", "*", "*", "*", "*"),
         ] {
-            for (how, expected) in [(NONE, none), (BASE, base), (MERGE_SLASHES, merge), (DECODE_AND_MERGE_SLASHES, decode)] {
+            for (how, expected) in
+                [(NONE, none), (BASE, base), (MERGE_SLASHES, merge), (DECODE_AND_MERGE_SLASHES, decode)]
+            {
                 assert_eq!(prepared(path, how), expected, "{path} {how:?}");
             }
         }
@@ -225,7 +229,8 @@ mod tests {
         let pieces = ["/", "..", ".", "%2e", "%2F", "%5c", "\\", "a", "%25", "%", "%32", "2e"];
         let mut paths = vec!["/".to_owned()];
         for _ in 0..4 {
-            let longer: Vec<_> = paths.iter().flat_map(|path| pieces.iter().map(move |piece| format!("{path}{piece}"))).collect();
+            let longer: Vec<_> =
+                paths.iter().flat_map(|path| pieces.iter().map(move |piece| format!("{path}{piece}"))).collect();
             paths = longer;
             for path in &paths {
                 for how in [BASE, MERGE_SLASHES, DECODE_AND_MERGE_SLASHES] {

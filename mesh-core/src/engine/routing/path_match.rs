@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::scan::Hint;
 use super::template::Template;
 use crate::engine::matcher::FullMatch;
 use crate::resource::Problem;
@@ -10,9 +11,9 @@ use crate::resource::route::{PathSpecifier, RouteMatch};
 /// A compiled path specifier.
 #[derive(Debug)]
 pub(super) enum PathMatch {
-    Prefix(Text),
-    Path(Text),
-    Separated(Text),
+    Prefix(Box<[u8]>),
+    Path(Box<[u8]>),
+    Separated(Box<[u8]>),
     AnyCase(Form, Box<[u8]>),
     Regex(FullMatch),
     Template(Box<Template>),
@@ -31,9 +32,9 @@ impl PathMatch {
     pub(super) fn compile(config: &RouteMatch) -> Result<Self, (&'static str, Problem)> {
         let text = |form: Form, text: &str| match (config.case_sensitive, form) {
             (false, form) => Self::AnyCase(form, text.as_bytes().into()),
-            (true, Form::Prefix) => Self::Prefix(Text::new(text)),
-            (true, Form::Path) => Self::Path(Text::new(text)),
-            (true, Form::Separated) => Self::Separated(Text::new(text)),
+            (true, Form::Prefix) => Self::Prefix(text.as_bytes().into()),
+            (true, Form::Path) => Self::Path(text.as_bytes().into()),
+            (true, Form::Separated) => Self::Separated(text.as_bytes().into()),
         };
         Ok(match &config.path {
             PathSpecifier::Prefix(prefix) => text(Form::Prefix, prefix),
@@ -62,9 +63,9 @@ impl PathMatch {
             return connect && matches!(self, Self::Connect);
         }
         match self {
-            Self::Prefix(prefix) => prefix.begins(path),
-            Self::Path(whole) => path.len() == whole.bytes.len() && whole.begins(path),
-            Self::Separated(prefix) => separated(path, prefix.bytes.len()) && prefix.begins(path),
+            Self::Prefix(prefix) => path.starts_with(prefix),
+            Self::Path(whole) => *path == **whole,
+            Self::Separated(prefix) => separated(path, prefix.len()) && path.starts_with(prefix),
             Self::AnyCase(form, text) => {
                 let fits = match form {
                     Form::Prefix => true,
@@ -79,11 +80,20 @@ impl PathMatch {
         }
     }
 
+    /// What a path must have for this to match, for the quick test.
+    pub(super) fn hint(&self) -> Hint {
+        match self {
+            Self::Prefix(text) | Self::Path(text) | Self::Separated(text) => Hint::begins_with(text),
+            _ => Hint::default(),
+        }
+    }
+
     /// How much of the path a prefix rewrite replaces: the matched prefix, else (`None`) the whole path.
     pub(super) fn matched_prefix(&self) -> Option<usize> {
         match self {
-            Self::Prefix(text) | Self::Separated(text) => Some(text.bytes.len()),
-            Self::AnyCase(Form::Prefix | Form::Separated, text) => Some(text.len()),
+            Self::Prefix(text) | Self::Separated(text) | Self::AnyCase(Form::Prefix | Form::Separated, text) => {
+                Some(text.len())
+            }
             _ => None,
         }
     }
@@ -105,9 +115,9 @@ fn separated(path: &[u8], length: usize) -> bool {
 impl fmt::Display for PathMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (form, text) = match self {
-            Self::Prefix(text) => ("prefix", &text.bytes),
-            Self::Path(text) => ("path", &text.bytes),
-            Self::Separated(text) => ("path_separated_prefix", &text.bytes),
+            Self::Prefix(text) => ("prefix", text),
+            Self::Path(text) => ("path", text),
+            Self::Separated(text) => ("path_separated_prefix", text),
             Self::AnyCase(Form::Prefix, text) => ("prefix in any case", text),
             Self::AnyCase(Form::Path, text) => ("path in any case", text),
             Self::AnyCase(Form::Separated, text) => ("path_separated_prefix in any case", text),
@@ -116,31 +126,6 @@ impl fmt::Display for PathMatch {
             Self::Connect => return f.write_str("connect_matcher"),
         };
         write!(f, "{form} {:?}", String::from_utf8_lossy(text))
-    }
-}
-
-/// Text that a path is compared with. Routes of one host mostly differ in their last letters, so those are
-/// compared first, as one word.
-#[derive(Debug)]
-pub(super) struct Text {
-    bytes: Box<[u8]>,
-    tail: Option<u64>,
-}
-
-impl Text {
-    fn new(text: &str) -> Self {
-        let bytes: Box<[u8]> = text.as_bytes().into();
-        let tail = bytes.last_chunk().map(|tail| u64::from_le_bytes(*tail));
-        Self { bytes, tail }
-    }
-
-    fn begins(&self, path: &[u8]) -> bool {
-        let Some(head) = path.get(..self.bytes.len()) else { return false };
-        match (self.tail, head.last_chunk()) {
-            (Some(tail), Some(word)) => u64::from_le_bytes(*word) == tail && *head == *self.bytes,
-            // Shorter than a word.
-            _ => *head == *self.bytes,
-        }
     }
 }
 
@@ -177,7 +162,9 @@ mod tests {
     #[test]
     fn a_separated_prefix_ends_at_a_slash() {
         let separated = || PathSpecifier::PathSeparatedPrefix("/a".into());
-        for (path, expected) in [("/a", true), ("/a/", true), ("/a/b", true), ("/ab", false), ("/A", false), ("/a%2fb", false)] {
+        for (path, expected) in
+            [("/a", true), ("/a/", true), ("/a/b", true), ("/ab", false), ("/A", false), ("/a%2fb", false)]
+        {
             assert_eq!(check(separated(), true, path), expected, "{path}");
         }
         assert!(check(separated(), false, "/A/b") && !check(separated(), false, "/Ab"));
@@ -186,7 +173,10 @@ mod tests {
     #[test]
     fn a_separated_prefix_that_cannot_be_one_is_refused() {
         for bad in ["/a/", "/", "/a?b", "/a#b", "", "a"] {
-            assert!(PathMatch::compile(&RouteMatch::new(PathSpecifier::PathSeparatedPrefix(bad.into()))).is_err(), "{bad}");
+            assert!(
+                PathMatch::compile(&RouteMatch::new(PathSpecifier::PathSeparatedPrefix(bad.into()))).is_err(),
+                "{bad}"
+            );
         }
     }
 

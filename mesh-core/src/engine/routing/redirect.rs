@@ -95,7 +95,9 @@ impl CompiledRedirect {
                 let rest = matched.matched_prefix().and_then(|length| path.get(length..)).unwrap_or_default();
                 format!("{new}{rest}").into()
             }
-            Some(NewPath::Regex(rewrite)) => String::from_utf8_lossy(&rewrite.apply(path.as_bytes())).into_owned().into(),
+            Some(NewPath::Regex(rewrite)) => {
+                String::from_utf8_lossy(&rewrite.apply(path.as_bytes())).into_owned().into()
+            }
         };
         match facts.query() {
             Some(query) if !self.strip_query => format!("{new}?{query}").into(),

@@ -35,7 +35,9 @@ impl CompiledPathRewrite {
             // As unset: protobuf cannot tell them apart.
             PathRewrite::Prefix(prefix) if prefix.is_empty() => return Ok(None),
             PathRewrite::Prefix(prefix) => Self::Prefix(prefix.as_str().into()),
-            PathRewrite::Regex(regex) => Self::Regex(Rewrite::compile(regex).map_err(|problem| ("regex_rewrite", problem))?),
+            PathRewrite::Regex(regex) => {
+                Self::Regex(Rewrite::compile(regex).map_err(|problem| ("regex_rewrite", problem))?)
+            }
             PathRewrite::UriTemplate(rewrite) => {
                 let rewrite = TemplateRewrite::compile(rewrite, matched.template());
                 Self::Template(rewrite.map_err(|problem| ("path_rewrite_policy", problem))?)
@@ -78,9 +80,13 @@ impl CompiledHostRewrite {
     pub(super) fn compile(config: &HostRewrite) -> Result<Option<Self>, (&'static str, Problem)> {
         Ok(Some(match config {
             HostRewrite::Literal(host) if host.is_empty() => return Ok(None),
-            HostRewrite::Literal(host) => Self::Literal(authority(host).map_err(|problem| ("host_rewrite_literal", problem))?),
+            HostRewrite::Literal(host) => {
+                Self::Literal(authority(host).map_err(|problem| ("host_rewrite_literal", problem))?)
+            }
             HostRewrite::Auto => Self::Auto,
-            HostRewrite::Header(name) => Self::Header(HeaderKey::parse(name).map_err(|problem| ("host_rewrite_header", problem))?),
+            HostRewrite::Header(name) => {
+                Self::Header(HeaderKey::parse(name).map_err(|problem| ("host_rewrite_header", problem))?)
+            }
             HostRewrite::PathRegex(regex) => {
                 Self::PathRegex(Rewrite::compile(regex).map_err(|problem| ("host_rewrite_path_regex", problem))?)
             }

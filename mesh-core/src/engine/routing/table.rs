@@ -10,6 +10,7 @@ use super::overrides::FilterOverrides;
 use super::path_match::PathMatch;
 use super::redirect;
 use super::route::{Action, ClusterRef, CompiledRoute, Entry, Targets};
+use super::scan::Hint;
 use super::{ClusterId, draw};
 use crate::engine::facts::RequestFacts;
 use crate::engine::local_reply::LocalReply;
@@ -25,6 +26,8 @@ pub struct RouteTable {
     pub(super) virtual_hosts: Box<[VirtualHost]>,
     /// The conditions of all routes, side by side for the scan.
     pub(super) conditions: Box<[Condition]>,
+    /// What their paths must have: tested first.
+    pub(super) hints: Box<[Hint]>,
     /// The routes of the conditions, and behind them the one that asks for TLS.
     pub(super) routes: Box<[CompiledRoute]>,
     pub(super) overrides: Box<[FilterOverrides]>,
@@ -123,8 +126,13 @@ impl RouteTable {
             return Ok(self.require_tls(number));
         }
         let view = self.view(facts, random);
-        let conditions = self.conditions.get(host.routes.clone()).unwrap_or_default();
-        let found = conditions.iter().position(|condition| condition.check(&view).is_ok()).ok_or(NoRoute::Route)?;
+        let window = view.window();
+        let routes = || host.routes.clone();
+        let hints = self.hints.get(routes()).unwrap_or_default();
+        let conditions = self.conditions.get(routes()).unwrap_or_default();
+        let matches = |at: usize| conditions.get(at).is_some_and(|condition| condition.check(&view).is_ok());
+        let mut candidates = hints.iter().enumerate().filter(|(_, hint)| window.may_match(**hint));
+        let found = candidates.find(|(at, _)| matches(*at)).map(|(at, _)| at).ok_or(NoRoute::Route)?;
         Ok(self.chosen(number, host.routes.start + found, facts, random))
     }
 
@@ -142,10 +150,18 @@ impl RouteTable {
     }
 
     /// The decision for a route, its weighted cluster drawn.
-    pub(super) fn chosen(&self, virtual_host: u32, route: usize, facts: &RequestFacts<'_>, random: u64) -> RouteDecision {
+    pub(super) fn chosen(
+        &self,
+        virtual_host: u32,
+        route: usize,
+        facts: &RequestFacts<'_>,
+        random: u64,
+    ) -> RouteDecision {
         let entry = match self.routes[route].forwarding().map(|forwarding| &forwarding.targets) {
             Some(Targets::Weighted { weights, random_value_header, .. }) => {
-                let given = random_value_header.as_ref().and_then(|name| std::str::from_utf8(name.first(facts)?).ok()?.parse().ok());
+                let given = random_value_header
+                    .as_ref()
+                    .and_then(|name| std::str::from_utf8(name.first(facts)?).ok()?.parse().ok());
                 number(weights.draw(given.unwrap_or_else(|| draw(random, WEIGHT))))
             }
             _ => u32::MAX,
@@ -170,13 +186,18 @@ impl RouteTable {
             Action::Forward(_) => match self.cluster(decision) {
                 Some(ClusterRef::Cluster(id, _)) => Decided::Forward(Some(*id)),
                 Some(ClusterRef::Header(name)) => {
-                    let named = name.first(facts).and_then(|name| std::str::from_utf8(name).ok()).filter(|name| !name.is_empty());
+                    let named = name
+                        .first(facts)
+                        .and_then(|name| std::str::from_utf8(name).ok())
+                        .filter(|name| !name.is_empty());
                     named.map_or(Decided::Forward(None), Decided::ForwardByName)
                 }
                 None => Decided::Forward(None),
             },
             Action::Redirect(redirect) => {
-                let reply = self.path_match(decision).map_or_else(LocalReply::rewrite_failed, |path| redirect.reply(facts, path));
+                let reply = self
+                    .path_match(decision)
+                    .map_or_else(LocalReply::rewrite_failed, |path| redirect.reply(facts, path));
                 Decided::Reply(Box::new(reply))
             }
             Action::RequireTls => Decided::Reply(Box::new(redirect::to_https(facts))),
@@ -198,7 +219,10 @@ impl RouteTable {
     #[must_use]
     pub fn metadata_match(&self, decision: RouteDecision) -> Option<&Metadata> {
         let of_route = || self.route(decision).forwarding().map(|forwarding| &forwarding.metadata_match);
-        self.entry(decision).map(|entry| &entry.metadata_match).or_else(of_route).filter(|metadata| !metadata.is_empty())
+        self.entry(decision)
+            .map(|entry| &entry.metadata_match)
+            .or_else(of_route)
+            .filter(|metadata| !metadata.is_empty())
     }
 
     pub(super) fn entry(&self, decision: RouteDecision) -> Option<&Entry> {

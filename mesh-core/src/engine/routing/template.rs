@@ -115,7 +115,10 @@ impl Reader<'_> {
         let end = self.rest.find(['=', '}']).ok_or("missing }")?;
         let name = &self.rest[1..end];
         let starts_well = name.starts_with(|char: char| char.is_ascii_alphabetic());
-        if !starts_well || name.len() > MAX_NAME || !name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_') {
+        if !starts_well
+            || name.len() > MAX_NAME
+            || !name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
+        {
             return Err(format!("{name:?} is no variable name of up to {MAX_NAME} letters, digits and _"));
         }
         if self.variables.iter().any(|other| **other == *name) {
@@ -226,8 +229,27 @@ mod tests {
     #[test]
     fn what_is_no_template_is_refused() {
         for bad in [
-            "", "a", "/{*}", "/{**}", "/**/a", "/*{x}", "/**/**", "/{x}{y}", "/{x", "/x}", "/{x}/{x}", "/{1x}", "/{x=}", "/{x={y}}", "//a",
-            "/a?b", "/a b", "/{a_name_of_17_char}", "/{a}/{b}/{c}/{d}/{e}/{f}", "/{y=**}/z", "/\u{e4}",
+            "",
+            "a",
+            "/{*}",
+            "/{**}",
+            "/**/a",
+            "/*{x}",
+            "/**/**",
+            "/{x}{y}",
+            "/{x",
+            "/x}",
+            "/{x}/{x}",
+            "/{1x}",
+            "/{x=}",
+            "/{x={y}}",
+            "//a",
+            "/a?b",
+            "/a b",
+            "/{a_name_of_17_char}",
+            "/{a}/{b}/{c}/{d}/{e}/{f}",
+            "/{y=**}/z",
+            "/\u{e4}",
         ] {
             assert!(Template::compile(bad).is_err(), "{bad}");
         }

@@ -7,8 +7,8 @@ use crate::engine::headers::FormatContext;
 use crate::engine::routing::RewriteFailed;
 use crate::resource::header_mutation::{AppendAction, HeaderMutations, HeaderValueOption};
 use crate::resource::route::{
-    ClusterSpecifier, FilterOverride, HostRewrite, PathRewrite, PathSpecifier, PerFilterConfig, RegexRewrite, WeightedCluster,
-    WeightedClusters,
+    ClusterSpecifier, FilterOverride, HostRewrite, PathRewrite, PathSpecifier, PerFilterConfig, RegexRewrite,
+    WeightedCluster, WeightedClusters,
 };
 
 /// A request by HTTP/1.1 (`Host` header) and the same one by HTTP/2 (absolute URI).
@@ -19,7 +19,8 @@ fn requests(path: &str) -> [Request<()>; 2] {
 }
 
 fn sent(table: &RouteTable, request: &mut Request<()>) -> Result<RouteDecision, RewriteFailed> {
-    let (connection, metadata) = (ConnectionFacts { protocol: "HTTP/1.1", ..ConnectionFacts::default() }, Metadata::new());
+    let (connection, metadata) =
+        (ConnectionFacts { protocol: "HTTP/1.1", ..ConnectionFacts::default() }, Metadata::new());
     let facts = RequestFacts::of(request, &connection, &metadata);
     let decision = table.decide(&facts, 7).unwrap();
     table.apply_request(decision, request, &FormatContext::for_request(&connection, &metadata)).map(|()| decision)
@@ -130,7 +131,10 @@ fn both_places_of_a_host_are_rewritten_together() {
     let table = compile(&routes(vec![forward(RouteMatch::prefix("/"), action)]));
     let mut request = Request::get("http://a.test/").header("host", "other.test").body(()).unwrap();
     sent(&table, &mut request).unwrap();
-    assert_eq!((host_of(&request), header(&request, "host"), header(&request, "x-envoy-original-host")), ("h.new", "h.new", "a.test"));
+    assert_eq!(
+        (host_of(&request), header(&request, "host"), header(&request, "x-envoy-original-host")),
+        ("h.new", "h.new", "a.test")
+    );
 }
 
 #[test]
@@ -140,7 +144,10 @@ fn the_endpoints_host_name_is_used_only_where_the_route_says_so() {
         (Some(HostRewrite::Auto), "", "a.test"),
         (None, "ep.test", "a.test"),
     ] {
-        let table = compile(&routes(vec![forward(RouteMatch::prefix("/"), Forward { host_rewrite: rewrite, ..Forward::to("c") })]));
+        let table = compile(&routes(vec![forward(
+            RouteMatch::prefix("/"),
+            Forward { host_rewrite: rewrite, ..Forward::to("c") },
+        )]));
         for mut request in requests("/") {
             let decision = sent(&table, &mut request).unwrap();
             assert_eq!(host_of(&request), "a.test");
@@ -152,10 +159,15 @@ fn the_endpoints_host_name_is_used_only_where_the_route_says_so() {
 
 #[test]
 fn x_forwarded_host_grows_unless_it_already_ends_so() {
-    let action = Forward { host_rewrite: Some(HostRewrite::Literal("h".into())), append_x_forwarded_host: true, ..Forward::to("c") };
+    let action = Forward {
+        host_rewrite: Some(HostRewrite::Literal("h".into())),
+        append_x_forwarded_host: true,
+        ..Forward::to("c")
+    };
     let table = compile(&routes(vec![forward(RouteMatch::prefix("/"), action)]));
     for (before, after) in [("x.test", "x.test,a.test"), ("x.test, a.test", "x.test, a.test")] {
-        let mut request = Request::get("/").header("host", "a.test").header("x-forwarded-host", before).body(()).unwrap();
+        let mut request =
+            Request::get("/").header("host", "a.test").header("x-forwarded-host", before).body(()).unwrap();
         sent(&table, &mut request).unwrap();
         assert_eq!(header(&request, "x-forwarded-host"), after);
     }
@@ -170,11 +182,13 @@ fn levels(most_specific_wins: bool) -> RouteTable {
         ],
         remove: vec![],
     };
-    let entry = WeightedCluster { request_headers: level("wc"), response_headers: level("wc"), ..WeightedCluster::new("c", 1) };
+    let entry =
+        WeightedCluster { request_headers: level("wc"), response_headers: level("wc"), ..WeightedCluster::new("c", 1) };
     let weighted = WeightedClusters { clusters: vec![entry], random_value_header: None };
     let mut route = forward(RouteMatch::prefix("/"), Forward::new(ClusterSpecifier::WeightedClusters(weighted)));
     (route.request_headers, route.response_headers) = (level("route"), level("route"));
-    let vhost = VirtualHost { request_headers: level("vh"), response_headers: level("vh"), ..host(&["*"], vec![route]) };
+    let vhost =
+        VirtualHost { request_headers: level("vh"), response_headers: level("vh"), ..host(&["*"], vec![route]) };
     compile(&RouteConfiguration {
         request_headers: level("rc"),
         response_headers: level("rc"),
@@ -185,27 +199,41 @@ fn levels(most_specific_wins: bool) -> RouteTable {
 
 #[test]
 fn header_changes_come_in_envoys_order_of_levels() {
-    for (most_specific_wins, order, winner) in [(false, ["wc", "route", "vh", "rc"], "rc"), (true, ["wc", "rc", "vh", "route"], "route")] {
+    for (most_specific_wins, order, winner) in
+        [(false, ["wc", "route", "vh", "rc"], "rc"), (true, ["wc", "rc", "vh", "route"], "route")]
+    {
         let table = levels(most_specific_wins);
         let [mut request, _] = requests("/");
         let decision = sent(&table, &mut request).unwrap();
-        let list = |headers: &HeaderMap| headers.get_all("x-l").iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>();
+        let list = |headers: &HeaderMap| {
+            headers.get_all("x-l").iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
         assert_eq!((list(request.headers()), header(&request, "x-o")), (order.map(str::to_owned).to_vec(), winner));
         let mut response = Response::new(());
         let (connection, metadata) = (ConnectionFacts::default(), Metadata::new());
         table.apply_response(decision, &mut response, &FormatContext::for_request(&connection, &metadata));
-        assert_eq!((list(response.headers()), response.headers()["x-o"].to_str().unwrap()), (order.map(str::to_owned).to_vec(), winner));
+        assert_eq!(
+            (list(response.headers()), response.headers()["x-o"].to_str().unwrap()),
+            (order.map(str::to_owned).to_vec(), winner)
+        );
     }
 }
 
 #[test]
 fn formats_see_the_request_before_their_level_and_before_rewrites() {
     let option = |key: &str, value: &str| HeaderValueOption::new(key, value, AppendAction::OverwriteIfExistsOrAdd);
-    let mut route = forward(RouteMatch::prefix("/"), Forward { path_rewrite: Some(PathRewrite::Prefix("/n".into())), ..Forward::to("up") });
+    let mut route = forward(
+        RouteMatch::prefix("/"),
+        Forward { path_rewrite: Some(PathRewrite::Prefix("/n".into())), ..Forward::to("up") },
+    );
     route.name = "r".into();
-    route.request_headers.add = vec![option("x-id", "new"), option("x-seen", "%REQ(x-id)% %REQ(:PATH)% %ROUTE_NAME% %UPSTREAM_CLUSTER% %RESPONSE_CODE%")];
+    route.request_headers.add = vec![
+        option("x-id", "new"),
+        option("x-seen", "%REQ(x-id)% %REQ(:PATH)% %ROUTE_NAME% %UPSTREAM_CLUSTER% %RESPONSE_CODE%"),
+    ];
     route.request_headers.remove = vec!["x-gone".into()];
-    route.response_headers.add = vec![option("x-r", "%RESPONSE_CODE%|%UPSTREAM_CLUSTER%|%RESPONSE_FLAGS%|%REQ(x-id)%|%RESP(x-q)%")];
+    route.response_headers.add =
+        vec![option("x-r", "%RESPONSE_CODE%|%UPSTREAM_CLUSTER%|%RESPONSE_FLAGS%|%REQ(x-id)%|%RESP(x-q)%")];
     let vhost = VirtualHost { include_attempt_count_in_response: true, ..host(&["*"], vec![route]) };
     let table = compile(&config(vec![vhost]));
     let [mut request, _] = requests("/p?q");
@@ -218,16 +246,21 @@ fn formats_see_the_request_before_their_level_and_before_rewrites() {
     let mut response = Response::builder().status(418).header("x-q", "qq").body(()).unwrap();
     let (connection, metadata) = (ConnectionFacts::default(), Metadata::new());
     let facts = RequestFacts::of(&request, &connection, &metadata);
-    let cx = FormatContext { request: Some(facts), attempts: Some(2), ..FormatContext::for_request(&connection, &metadata) };
+    let cx =
+        FormatContext { request: Some(facts), attempts: Some(2), ..FormatContext::for_request(&connection, &metadata) };
     table.apply_response(decision, &mut response, &cx);
-    assert_eq!((response.headers()["x-r"].as_bytes(), response.headers()["x-envoy-attempt-count"].as_bytes()), (&b"418|up|-|new|qq"[..], &b"2"[..]));
+    assert_eq!(
+        (response.headers()["x-r"].as_bytes(), response.headers()["x-envoy-attempt-count"].as_bytes()),
+        (&b"418|up|-|new|qq"[..], &b"2"[..])
+    );
 }
 
 #[test]
 fn a_weighted_clusters_host_is_set_without_a_trace_and_the_routes_goes_over_it() {
     let weighted = |host_rewrite| {
         let entry = WeightedCluster { host_rewrite_literal: Some("wc.test".into()), ..WeightedCluster::new("c", 1) };
-        let cluster = ClusterSpecifier::WeightedClusters(WeightedClusters { clusters: vec![entry], random_value_header: None });
+        let cluster =
+            ClusterSpecifier::WeightedClusters(WeightedClusters { clusters: vec![entry], random_value_header: None });
         compile(&routes(vec![forward(RouteMatch::prefix("/"), Forward { host_rewrite, ..Forward::new(cluster) })]))
     };
     for mut request in requests("/") {
@@ -242,17 +275,22 @@ fn a_weighted_clusters_host_is_set_without_a_trace_and_the_routes_goes_over_it()
 
 #[test]
 fn filter_overrides_are_merged_down_to_the_weighted_cluster() {
-    let level = |name: &str| PerFilterConfig::from([("f".into(), FilterOverride { type_url: name.into(), ..FilterOverride::default() })]);
+    let level = |name: &str| {
+        PerFilterConfig::from([("f".into(), FilterOverride { type_url: name.into(), ..FilterOverride::default() })])
+    };
     let entry = WeightedCluster { per_filter_config: level("wc"), ..WeightedCluster::new("c", 1) };
     let weighted = WeightedClusters { clusters: vec![entry], random_value_header: None };
     let mut plain = route(RouteMatch::path("/plain"), "c");
     plain.per_filter_config = PerFilterConfig::new();
     let mut own = route(RouteMatch::path("/own"), "c");
     own.per_filter_config = level("route");
-    let routes = vec![plain, own, forward(RouteMatch::prefix("/"), Forward::new(ClusterSpecifier::WeightedClusters(weighted)))];
+    let routes =
+        vec![plain, own, forward(RouteMatch::prefix("/"), Forward::new(ClusterSpecifier::WeightedClusters(weighted)))];
     let vhost = VirtualHost { per_filter_config: level("vh"), ..host(&["*"], routes) };
     let table = compile(&RouteConfiguration { per_filter_config: level("rc"), ..config(vec![vhost]) });
-    for (path, expected) in [("/plain", &["vh", "rc"][..]), ("/own", &["route", "vh", "rc"]), ("/", &["wc", "vh", "rc"])] {
+    for (path, expected) in
+        [("/plain", &["vh", "rc"][..]), ("/own", &["route", "vh", "rc"]), ("/", &["wc", "vh", "rc"])]
+    {
         let decision = decide(&table, &Asked::get(path));
         let overrides = table.overrides(decision).unwrap();
         assert_eq!(overrides.levels("f").map(|one| &*one.type_url).collect::<Vec<_>>(), expected);

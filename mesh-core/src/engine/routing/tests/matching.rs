@@ -8,8 +8,8 @@ use crate::resource::matcher::{
 };
 use crate::resource::metadata::Value;
 use crate::resource::route::{
-    ClusterSpecifier, CookieMatcher, FractionalPercent, PathSpecifier, QueryParameterMatcher, QuerySpecifier, TlsContextMatch,
-    VirtualCluster, WeightedCluster, WeightedClusters,
+    ClusterSpecifier, CookieMatcher, FractionalPercent, PathSpecifier, QueryParameterMatcher, QuerySpecifier,
+    TlsContextMatch, VirtualCluster, WeightedCluster, WeightedClusters,
 };
 
 /// Whether the first of two routes takes a request; the second takes everything else.
@@ -62,10 +62,18 @@ fn path_parameters_are_ignored_only_when_asked() {
 
 #[test]
 fn headers_match_with_pseudo_headers_and_all_of_them_must() {
-    let header = |name: &str, value: &str| HeaderMatcher::new(name, HeaderSpecifier::String(StringMatcher::exact(value)));
+    let header =
+        |name: &str, value: &str| HeaderMatcher::new(name, HeaderSpecifier::String(StringMatcher::exact(value)));
     let matches = |headers: Vec<HeaderMatcher>| RouteMatch { headers, ..any() };
     let asked = Asked::get("/p?q=1").header("x-a", "v");
-    for (name, value) in [("host", "a.test"), (":authority", "a.test"), (":path", "/p?q=1"), (":method", "GET"), (":scheme", "http"), ("X-A", "v")] {
+    for (name, value) in [
+        ("host", "a.test"),
+        (":authority", "a.test"),
+        (":path", "/p?q=1"),
+        (":method", "GET"),
+        (":scheme", "http"),
+        ("X-A", "v"),
+    ] {
         assert!(hits(matches(vec![header(name, value)]), &asked), "{name}");
     }
     assert!(!hits(matches(vec![header("x-a", "v"), header("x-b", "v")]), &asked));
@@ -79,17 +87,36 @@ fn query_parameters_match_on_their_first_value_as_written() {
     };
     let exact = |text: &str| parameter(QuerySpecifier::String(StringMatcher::exact(text)));
     for (path, expected) in [
-        ("/?a=1", true), ("/?a=1&a=2", true), ("/?a=2&a=1", false), ("/?A=1", false), ("/?a=%31", false), ("/?%61=1", false),
-        ("/?a", false), ("/", false), ("/?b=2&a=1", true), ("/?a=1;b=2", false), ("/?&&a=1", true),
+        ("/?a=1", true),
+        ("/?a=1&a=2", true),
+        ("/?a=2&a=1", false),
+        ("/?A=1", false),
+        ("/?a=%31", false),
+        ("/?%61=1", false),
+        ("/?a", false),
+        ("/", false),
+        ("/?b=2&a=1", true),
+        ("/?a=1;b=2", false),
+        ("/?&&a=1", true),
     ] {
         assert_eq!(hits(exact("1"), &Asked::get(path)), expected, "{path}");
     }
-    assert!(hits(exact(""), &Asked::get("/?a")) && hits(exact(""), &Asked::get("/?a=")) && !hits(exact(""), &Asked::get("/?b")));
+    assert!(
+        hits(exact(""), &Asked::get("/?a"))
+            && hits(exact(""), &Asked::get("/?a="))
+            && !hits(exact(""), &Asked::get("/?b"))
+    );
     assert!(!hits(exact("x y"), &Asked::get("/?a=x%20y")) && !hits(exact("x y"), &Asked::get("/?a=x+y")));
     let any_case = StringMatcher { pattern: StringPattern::Prefix("FO".into()), ignore_case: true };
     assert!(hits(parameter(QuerySpecifier::String(any_case)), &Asked::get("/?a=foo")));
-    assert!(hits(parameter(QuerySpecifier::Present(true)), &Asked::get("/?a")) && !hits(parameter(QuerySpecifier::Present(true)), &Asked::get("/")));
-    assert!(hits(parameter(QuerySpecifier::Present(false)), &Asked::get("/")) && !hits(parameter(QuerySpecifier::Present(false)), &Asked::get("/?a=1")));
+    assert!(
+        hits(parameter(QuerySpecifier::Present(true)), &Asked::get("/?a"))
+            && !hits(parameter(QuerySpecifier::Present(true)), &Asked::get("/"))
+    );
+    assert!(
+        hits(parameter(QuerySpecifier::Present(false)), &Asked::get("/"))
+            && !hits(parameter(QuerySpecifier::Present(false)), &Asked::get("/?a=1"))
+    );
 }
 
 #[test]
@@ -99,7 +126,12 @@ fn cookies_match_on_the_first_of_their_name_and_a_missing_one_matches_inverted()
         ..any()
     };
     for (line, plain, inverted) in [
-        ("c=1", true, false), ("a=0; c=1", true, false), ("c=2; c=1", false, true), ("c=\"1\"; d=1", true, false), ("x=1", false, true), ("c", false, true),
+        ("c=1", true, false),
+        ("a=0; c=1", true, false),
+        ("c=2; c=1", false, true),
+        ("c=\"1\"; d=1", true, false),
+        ("x=1", false, true),
+        ("c", false, true),
     ] {
         let asked = Asked::get("/").header("cookie", line);
         assert_eq!((hits(cookie("c", false), &asked), hits(cookie("c", true), &asked)), (plain, inverted), "{line}");
@@ -112,7 +144,11 @@ fn cookies_match_on_the_first_of_their_name_and_a_missing_one_matches_inverted()
 fn grpc_is_told_by_its_content_type() {
     let matches = || RouteMatch { grpc: true, ..any() };
     for (content_type, expected) in [
-        ("application/grpc", true), ("application/grpc+proto", true), ("application/grpc-web", false), ("application/grpcx", false), ("application/grpc;x", false),
+        ("application/grpc", true),
+        ("application/grpc+proto", true),
+        ("application/grpc-web", false),
+        ("application/grpcx", false),
+        ("application/grpc;x", false),
     ] {
         assert_eq!(hits(matches(), &Asked::get("/").header("content-type", content_type)), expected, "{content_type}");
     }
@@ -120,7 +156,8 @@ fn grpc_is_told_by_its_content_type() {
 
 #[test]
 fn tls_conditions_look_at_the_callers_certificate() {
-    let matches = |presented, validated| RouteMatch { tls_context: Some(TlsContextMatch { presented, validated }), ..any() };
+    let matches =
+        |presented, validated| RouteMatch { tls_context: Some(TlsContextMatch { presented, validated }), ..any() };
     let plain = Asked::get("/");
     let mut tls = plain.clone();
     tls.connection.tls = Some(TlsFacts { presented: true, ..TlsFacts::default() });
@@ -150,7 +187,10 @@ fn connect_requests_take_only_connect_routes() {
 
 #[test]
 fn a_fraction_takes_its_share_and_leaves_the_rest_to_later_routes() {
-    let part = |numerator, denominator| RouteMatch { runtime_fraction: Some(FractionalPercent { numerator, denominator }), ..any() };
+    let part = |numerator, denominator| RouteMatch {
+        runtime_fraction: Some(FractionalPercent { numerator, denominator }),
+        ..any()
+    };
     let table = compile(&routes(vec![
         route(part(25, 100), "quarter"),
         // The same draw as for the first route: half of all requests, of which the first has one half already.
@@ -170,7 +210,10 @@ fn a_fraction_takes_its_share_and_leaves_the_rest_to_later_routes() {
 
 #[test]
 fn fraction_and_weights_are_drawn_independently() {
-    let weighted = WeightedClusters { clusters: vec![WeightedCluster::new("a", 50), WeightedCluster::new("b", 50)], random_value_header: None };
+    let weighted = WeightedClusters {
+        clusters: vec![WeightedCluster::new("a", 50), WeightedCluster::new("b", 50)],
+        random_value_header: None,
+    };
     let half = RouteMatch { runtime_fraction: Some(FractionalPercent::percent(50)), ..any() };
     let table = compile(&routes(vec![
         forward(half, Forward::new(ClusterSpecifier::WeightedClusters(weighted))),
@@ -188,8 +231,12 @@ fn fraction_and_weights_are_drawn_independently() {
 #[test]
 fn weights_converge_and_the_same_number_draws_the_same() {
     let weighted = |weights: &[u32]| {
-        let clusters = weights.iter().enumerate().map(|(at, weight)| WeightedCluster::new(at.to_string(), *weight)).collect();
-        let action = Forward::new(ClusterSpecifier::WeightedClusters(WeightedClusters { clusters, random_value_header: Some("x-draw".into()) }));
+        let clusters =
+            weights.iter().enumerate().map(|(at, weight)| WeightedCluster::new(at.to_string(), *weight)).collect();
+        let action = Forward::new(ClusterSpecifier::WeightedClusters(WeightedClusters {
+            clusters,
+            random_value_header: Some("x-draw".into()),
+        }));
         compile(&routes(vec![forward(any(), action)]))
     };
     for weights in [&[80, 20][..], &[1, 1, 1], &[3, 0, 7], &[1, 999], &[u32::MAX / 2, u32::MAX / 2]] {
@@ -253,9 +300,13 @@ fn an_explanation_names_the_domain_and_what_did_not_hold() {
     matches.headers = vec![HeaderMatcher::new("end-user", HeaderSpecifier::String(StringMatcher::exact("jason")))];
     let mut named = route(matches, "v2");
     named.name = "jason".into();
-    let table = compile(&config(vec![host(&["*.test"], vec![route(RouteMatch::path("/x"), "x"), named, route(any(), "v1")])]));
+    let table =
+        compile(&config(vec![host(&["*.test"], vec![route(RouteMatch::path("/x"), "x"), named, route(any(), "v1")])]));
     let explanation = table.explain(&Asked::get("/y").facts(), 7);
-    assert_eq!(explanation.skipped.iter().map(|one| one.mismatch).collect::<Vec<_>>(), [Mismatch::Path, Mismatch::Header(0)]);
+    assert_eq!(
+        explanation.skipped.iter().map(|one| one.mismatch).collect::<Vec<_>>(),
+        [Mismatch::Path, Mismatch::Header(0)]
+    );
     assert_eq!(
         explanation.to_string(),
         "host a.test: virtual host *.test (domain *.test)\n  \

@@ -9,8 +9,14 @@ fn pick<'a, T: ?Sized>(random: &mut Random, from: &[&'a T]) -> &'a T {
     from[random.below(from.len())]
 }
 
+/// Longer than what the quick test looks at.
+const LONG: &str = match std::str::from_utf8(&[b'/'; 400]) {
+    Ok(text) => text,
+    Err(_) => "",
+};
+
 fn some_match(random: &mut Random) -> RouteMatch {
-    let text = pick(random, &["/", "/a", "/a/b", "/b", "/A"]);
+    let text = pick(random, &["/", "/a", "/a/b", "/b", "/A", LONG]);
     let path = match random.below(5) {
         0 => PathSpecifier::Path(text.into()),
         1 if text.len() > 1 => PathSpecifier::PathSeparatedPrefix(text.into()),
@@ -19,7 +25,8 @@ fn some_match(random: &mut Random) -> RouteMatch {
     };
     let mut matches = RouteMatch { case_sensitive: random.below(4) > 0, ..RouteMatch::new(path) };
     if random.below(3) == 0 {
-        let mut header = HeaderMatcher::new("x-a", HeaderSpecifier::String(StringMatcher::exact(pick(random, &["1", "2"]))));
+        let mut header =
+            HeaderMatcher::new("x-a", HeaderSpecifier::String(StringMatcher::exact(pick(random, &["1", "2"]))));
         header.invert_match = random.below(2) == 0;
         matches.headers.push(header);
     }
@@ -31,7 +38,7 @@ fn some_match(random: &mut Random) -> RouteMatch {
 }
 
 fn some_request(random: &mut Random) -> Asked {
-    let mut asked = Asked::get(pick(random, &["/", "/a", "/a/b?q", "/ab", "/b", "/A/c", "/x"]));
+    let mut asked = Asked::get(pick(random, &["/", "/a", "/a/b?q", "/ab", "/b", "/A/c", "/x", LONG, &LONG[..300]]));
     if random.below(2) == 0 {
         asked = asked.header("x-a", pick(random, &["1", "2", "3"]));
     }
@@ -50,7 +57,8 @@ fn deciding_and_explaining_agree_on_every_request() {
         let list = (0..count).map(|at| {
             if random.below(3) == 0 {
                 let clusters = vec![WeightedCluster::new("x", 1), WeightedCluster::new("y", 2)];
-                let cluster = ClusterSpecifier::WeightedClusters(WeightedClusters { clusters, random_value_header: None });
+                let cluster =
+                    ClusterSpecifier::WeightedClusters(WeightedClusters { clusters, random_value_header: None });
                 forward(some_match(&mut random), Forward::new(cluster))
             } else {
                 route(some_match(&mut random), &at.to_string())
@@ -81,9 +89,18 @@ fn deciding_and_explaining_agree_on_every_request() {
 /// Envoy's rule for virtual hosts, written down as it is documented.
 fn expected_domain<'d>(domains: &[&'d str], host: &str) -> Option<&'d str> {
     let host = host.to_lowercase();
-    let longest = |fits: &dyn Fn(&str) -> bool| domains.iter().copied().filter(|domain| fits(domain)).max_by_key(|domain| domain.len());
+    let longest = |fits: &dyn Fn(&str) -> bool| {
+        domains.iter().copied().filter(|domain| fits(domain)).max_by_key(|domain| domain.len())
+    };
     let exact = longest(&|domain| !domain.contains('*') && domain.to_lowercase() == host);
-    let suffix = || longest(&|domain| domain.len() > 1 && domain.starts_with('*') && host.len() > domain.len() - 1 && host.ends_with(&domain[1..].to_lowercase()));
+    let suffix = || {
+        longest(&|domain| {
+            domain.len() > 1
+                && domain.starts_with('*')
+                && host.len() > domain.len() - 1
+                && host.ends_with(&domain[1..].to_lowercase())
+        })
+    };
     let prefix = || {
         longest(&|domain| {
             let head = domain.trim_end_matches('*').to_lowercase();
@@ -100,7 +117,9 @@ fn virtual_hosts_follow_exact_suffix_prefix_star_for_every_host() {
     let mut random = Random::from_seed(2);
     for _ in 0..300 {
         let domains: Vec<&str> = all.into_iter().filter(|_| random.below(2) == 0).collect();
-        let table = compile(&config(domains.iter().map(|domain| host(&[domain], vec![route(RouteMatch::prefix("/"), domain)])).collect()));
+        let table = compile(&config(
+            domains.iter().map(|domain| host(&[domain], vec![route(RouteMatch::prefix("/"), domain)])).collect(),
+        ));
         for _ in 0..200 {
             let length = 1 + random.below(6);
             let name: String = (0..length).map(|_| pick(&mut random, &pieces)).collect();

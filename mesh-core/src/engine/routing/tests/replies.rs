@@ -28,7 +28,11 @@ fn a_redirect_leads_where_envoy_leads() {
         (https(), at("/", "a.test:80"), "https://a.test/"),
         (https(), at("/", "[::1]:80"), "https://[::1]/"),
         (https(), at("/", "a.test:443").scheme("https"), "https://a.test:443/"),
-        (Redirect { scheme: Some(SchemeRedirect::Scheme("http".into())), ..Redirect::default() }, at("/", "a.test:443").scheme("https"), "http://a.test/"),
+        (
+            Redirect { scheme: Some(SchemeRedirect::Scheme("http".into())), ..Redirect::default() },
+            at("/", "a.test:443").scheme("https"),
+            "http://a.test/",
+        ),
         (to_host("b.test"), at("/a?x=1", "a.test:8080"), "http://b.test/a?x=1"),
         (Redirect { port: Some(77), ..to_host("b.test:99") }, at("/a", "a.test"), "http://b.test:99:77/a"),
         (to_port(80), at("/", "a.test:8080"), "http://a.test:80/"),
@@ -49,24 +53,38 @@ fn a_redirect_leads_where_envoy_leads() {
 #[test]
 fn a_prefix_redirect_replaces_what_matched() {
     let to = || Redirect { path: Some(PathRedirect::Prefix("/blah".into())), ..Redirect::default() };
-    assert_eq!(location(&redirect(RouteMatch::prefix("/rewrite"), to()), &Asked::get("/rewrite/x?q")), "http://a.test/blah/x?q");
+    assert_eq!(
+        location(&redirect(RouteMatch::prefix("/rewrite"), to()), &Asked::get("/rewrite/x?q")),
+        "http://a.test/blah/x?q"
+    );
     assert_eq!(location(&redirect(RouteMatch::path("/rewrite"), to()), &Asked::get("/rewrite")), "http://a.test/blah");
 }
 
 #[test]
 fn a_grpc_caller_is_redirected_in_trailers() {
-    let to = Redirect { scheme: Some(SchemeRedirect::Https), response_code: StatusCode::TEMPORARY_REDIRECT, ..Redirect::default() };
+    let to = Redirect {
+        scheme: Some(SchemeRedirect::Https),
+        response_code: StatusCode::TEMPORARY_REDIRECT,
+        ..Redirect::default()
+    };
     let answer = reply(&redirect(RouteMatch::prefix("/"), to), &Asked::get("/"));
     assert_eq!((answer.status, &*answer.details), (StatusCode::TEMPORARY_REDIRECT, "direct_response"));
     let (head, _) = answer.into_head(true);
-    assert_eq!((head.status, head.headers["grpc-status"].as_bytes(), head.headers[LOCATION].as_bytes()), (StatusCode::OK, &b"2"[..], &b"https://a.test/"[..]));
+    assert_eq!(
+        (head.status, head.headers["grpc-status"].as_bytes(), head.headers[LOCATION].as_bytes()),
+        (StatusCode::OK, &b"2"[..], &b"https://a.test/"[..])
+    );
 }
 
 #[test]
 fn a_direct_response_is_answered_and_a_created_one_says_where() {
     let direct = |status: u16, body: &'static str| {
-        let action = DirectResponse { status: StatusCode::from_u16(status).unwrap(), body: Bytes::from_static(body.as_bytes()) };
-        reply(&compile(&routes(vec![Route::new(RouteMatch::prefix("/"), RouteAction::DirectResponse(action))])), &Asked::get("/201?x"))
+        let action =
+            DirectResponse { status: StatusCode::from_u16(status).unwrap(), body: Bytes::from_static(body.as_bytes()) };
+        reply(
+            &compile(&routes(vec![Route::new(RouteMatch::prefix("/"), RouteAction::DirectResponse(action))])),
+            &Asked::get("/201?x"),
+        )
     };
     let plain = direct(418, "teapot");
     assert_eq!((plain.status.as_u16(), &plain.body[..], plain.headers.len()), (418, &b"teapot"[..], 0));
@@ -75,7 +93,9 @@ fn a_direct_response_is_answered_and_a_created_one_says_where() {
 
 #[test]
 fn tls_can_be_required_of_all_or_of_those_from_outside() {
-    let table = |require_tls| compile(&config(vec![VirtualHost { require_tls, ..host(&["*"], vec![route(RouteMatch::prefix("/"), "c")]) }]));
+    let table = |require_tls| {
+        compile(&config(vec![VirtualHost { require_tls, ..host(&["*"], vec![route(RouteMatch::prefix("/"), "c")]) }]))
+    };
     let plain = Asked::get("/foo?x").host("api.lyft.com");
     let inside = plain.clone().header("x-envoy-internal", "true");
     for (require, asked, expected) in [
@@ -89,7 +109,10 @@ fn tls_can_be_required_of_all_or_of_those_from_outside() {
         let table = table(require);
         if expected {
             let answer = reply(&table, asked);
-            assert_eq!((answer.status.as_u16(), answer.headers[LOCATION].as_bytes()), (301, &b"https://api.lyft.com/foo?x"[..]));
+            assert_eq!(
+                (answer.status.as_u16(), answer.headers[LOCATION].as_bytes()),
+                (301, &b"https://api.lyft.com/foo?x"[..])
+            );
         } else {
             assert_eq!(cluster(&table, asked, 0), "c", "{require:?}");
         }

@@ -1,0 +1,327 @@
+//! The end of the stack: sends an attempt over a pooled connection of its endpoint.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::{HeaderMap, Request, Response, Version};
+use http_body::Body;
+use http_body_util::BodyExt;
+use mesh_core::engine::retry::{Outcome, Reset};
+use mesh_core::exchange::{Sendable, Target};
+use mesh_core::resource::cluster::UpstreamProtocol;
+use tower_service::Service;
+
+use crate::body::UpstreamBody;
+use crate::error::{BoxError, Error};
+use crate::pool::{Connector, H1Lease, H1Pool, H2Stream, PoolBody, h2_reset};
+
+mod pump;
+
+use self::pump::Pump;
+
+/// Sends attempts over the connections of their endpoints.
+#[derive(Clone, Debug)]
+pub struct Connect {
+    connector: Connector,
+}
+
+impl Connect {
+    /// Connections are made and driven by `connector`.
+    #[must_use]
+    pub const fn new(connector: Connector) -> Self {
+        Self { connector }
+    }
+}
+
+impl<B> Service<Sendable<B>> for Connect
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<UpstreamBody>;
+    type Error = Error;
+    type Future = ResponseFuture<B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, attempt: Sendable<B>) -> ResponseFuture<B> {
+        let Sendable { request, target } = attempt;
+        let state = match self.connector.pool(&target) {
+            Err(error) => State::Failed(Some(error)),
+            Ok(pool) => {
+                let http2 = match pool.protocol {
+                    UpstreamProtocol::Http1 => false,
+                    UpstreamProtocol::Http2 => true,
+                    UpstreamProtocol::UseDownstream => request.version() == Version::HTTP_2,
+                };
+                if http2 {
+                    match pool.h2.try_stream() {
+                        Some(stream) => send_h2(request, stream, &self.connector),
+                        None => {
+                            let (pool, waiting, connector) =
+                                (std::sync::Arc::clone(&pool.h2), target.clone(), self.connector.clone());
+                            State::Boxed(Box::pin(async move {
+                                let stream = pool.stream(&waiting).await?;
+                                Exchange { state: send_h2(request, stream, &connector) }.await
+                            }))
+                        }
+                    }
+                } else {
+                    State::Boxed(Box::pin(send_h1(request, std::sync::Arc::clone(&pool.h1), target.clone())))
+                }
+            }
+        };
+        ResponseFuture { exchange: Exchange { state }, target }
+    }
+}
+
+/// The future of [`Connect`].
+#[derive(Debug)]
+pub struct ResponseFuture<B> {
+    exchange: Exchange<B>,
+    target: Target,
+}
+
+struct Exchange<B> {
+    state: State<B>,
+}
+
+type Boxed = Pin<Box<dyn Future<Output = Result<Response<UpstreamBody>, Error>> + Send>>;
+
+enum State<B> {
+    H2 {
+        response: h2::client::ResponseFuture,
+        pump: Option<Pump<B>>,
+        stream: Option<H2Stream>,
+        runtime: tokio::runtime::Handle,
+    },
+    Boxed(Boxed),
+    Failed(Option<Error>),
+}
+
+impl<B> Future for ResponseFuture<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Output = Result<Response<UpstreamBody>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = std::task::ready!(Pin::new(&mut self.exchange).poll(cx));
+        match &result {
+            Ok(response) => {
+                self.target.report(&Outcome::Response { status: response.status(), headers: response.headers() })
+            }
+            Err(error) => {
+                if let Some(reset) = error.reset() {
+                    self.target.report(&Outcome::Reset(reset));
+                }
+            }
+        }
+        Poll::Ready(result.map(|mut response| {
+            response.extensions_mut().insert(self.target.upstream());
+            response
+        }))
+    }
+}
+
+impl<B> Future for Exchange<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Output = Result<Response<UpstreamBody>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.state {
+            State::Failed(error) => Poll::Ready(Err(error.take().unwrap_or(Error::NoHealthyHost))),
+            State::Boxed(future) => future.as_mut().poll(cx),
+            State::H2 { response, pump, stream, runtime } => {
+                if let Some(running) = pump
+                    && let Poll::Ready(sent) = running.poll(cx)
+                {
+                    *pump = None;
+                    if let Err(error) = sent {
+                        return Poll::Ready(Err(error));
+                    }
+                }
+                let response = match std::task::ready!(Pin::new(response).poll(cx)) {
+                    Ok(response) => response,
+                    Err(error) => {
+                        let reset = h2_reset(&error);
+                        if reset == Reset::RemoteRefused
+                            && error.is_go_away()
+                            && let Some(stream) = stream
+                        {
+                            stream.retire();
+                        }
+                        return Poll::Ready(Err(Error::Reset { reset, source: Some(error.into()) }));
+                    }
+                };
+                let Some(mut stream) = stream.take() else { return Poll::Ready(Err(Error::NoHealthyHost)) };
+                // The rest of the request goes on while the response is read.
+                if let Some(pump) = pump.take() {
+                    stream.own_pump(runtime.spawn(pump).abort_handle());
+                }
+                stream.response_started();
+                let length = content_length(response.headers());
+                Poll::Ready(Ok(response.map(|body| UpstreamBody::h2(body, stream, length))))
+            }
+        }
+    }
+}
+
+impl<B> std::fmt::Debug for Exchange<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.state {
+            State::H2 { .. } => "HTTP/2",
+            State::Boxed(_) => "boxed",
+            State::Failed(_) => "failed",
+        })
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn send_h2<B>(request: Request<B>, stream: H2Stream, connector: &Connector) -> State<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let (mut head, body) = request.into_parts();
+    if let Err(error) = into_h2(&mut head) {
+        return State::Failed(Some(error));
+    }
+    // CONNECT and upgrades are refused before (they have no meaning without a tunnel); nothing else expects.
+    head.headers.remove(header::EXPECT);
+    let end = body.is_end_stream();
+    let mut sender = stream.sender();
+    match sender.send_request(Request::from_parts(head, ()), end) {
+        Ok((response, send)) => State::H2 {
+            response,
+            pump: (!end).then(|| Pump::new(body, send)),
+            stream: Some(stream),
+            runtime: connector.runtime().clone(),
+        },
+        Err(error) => {
+            // The connection went away between being chosen and being used: nothing was sent.
+            stream.retire();
+            let reset = match h2_reset(&error) {
+                Reset::ConnectionTermination { .. } => Reset::ConnectionTermination { request_sent: false },
+                other => other,
+            };
+            State::Failed(Some(Error::Reset { reset, source: Some(error.into()) }))
+        }
+    }
+}
+
+/// Headers that belong to one HTTP/1.1 connection and mean nothing beyond it.
+const CONNECTION_HEADERS: [HeaderName; 5] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Brings a head into HTTP/2's form: scheme and authority in the URI, no connection headers.
+fn into_h2(head: &mut http::request::Parts) -> Result<(), Error> {
+    if head.version != Version::HTTP_2 {
+        for name in CONNECTION_HEADERS {
+            head.headers.remove(name);
+        }
+        if head.headers.get(header::TE).is_some_and(|te| te != "trailers") {
+            head.headers.remove(header::TE);
+        }
+        head.version = Version::HTTP_2;
+    }
+    if head.uri.authority().is_some() && head.uri.scheme().is_some() {
+        head.headers.remove(header::HOST);
+        return Ok(());
+    }
+    let host = head.headers.remove(header::HOST);
+    let mut parts = std::mem::take(&mut head.uri).into_parts();
+    parts.scheme = Some(parts.scheme.unwrap_or(Scheme::HTTP));
+    if parts.authority.is_none() {
+        parts.authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    }
+    parts.path_and_query = Some(parts.path_and_query.unwrap_or(PathAndQuery::from_static("/")));
+    head.uri = Uri::from_parts(parts).map_err(|error| Error::RequestBody(error.into()))?;
+    Ok(())
+}
+
+/// Brings a head into HTTP/1.1's form: the path in the URI, the authority in `host`.
+fn into_h1(head: &mut http::request::Parts) {
+    if let Some(authority) = head.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(without_user(authority.as_str()))
+    {
+        head.headers.insert(header::HOST, host);
+    }
+    let path = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    head.uri = Uri::from(path);
+    head.version = Version::HTTP_11;
+    // As Envoy does: the continuation is answered on this side, not asked of the upstream.
+    head.headers.remove(header::EXPECT);
+}
+
+fn without_user(authority: &str) -> &str {
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+async fn send_h1<B>(
+    request: Request<B>,
+    pool: std::sync::Arc<H1Pool>,
+    target: Target,
+) -> Result<Response<UpstreamBody>, Error>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let (mut head, body) = request.into_parts();
+    into_h1(&mut head);
+    let mut request = Request::from_parts(head, PoolBody::new(body.map_err(Into::into)));
+    loop {
+        let mut lease = match pool.try_lease() {
+            Some(lease) => lease,
+            None => pool.lease(&target).await?,
+        };
+        match attempt_h1(&mut lease, request).await {
+            Ok(response) => return Ok(response.map(|body| UpstreamBody::h1(body, lease))),
+            // An idle connection that had died takes nothing with it: hyper hands the request back unsent.
+            Err((_, Some(unsent))) if lease.is_reused() => request = unsent,
+            Err((error, unsent)) => {
+                let reset = reset_of_h1(&error, unsent.is_none());
+                return Err(Error::Reset { reset, source: Some(error.into()) });
+            }
+        }
+    }
+}
+
+type Unsent = (hyper::Error, Option<Request<PoolBody>>);
+
+async fn attempt_h1(
+    lease: &mut H1Lease,
+    request: Request<PoolBody>,
+) -> Result<Response<hyper::body::Incoming>, Unsent> {
+    let Some(sender) = lease.sender() else { unreachable!("a lease has its connection until it is given back") };
+    sender.try_send_request(request).await.map_err(|mut error| {
+        let unsent = error.take_message();
+        (error.into_error(), unsent)
+    })
+}
+
+fn reset_of_h1(error: &hyper::Error, sent: bool) -> Reset {
+    // A close before any answer is a lost connection; bytes that are no HTTP are a broken protocol.
+    if error.is_parse() {
+        return Reset::ProtocolError;
+    }
+    Reset::ConnectionTermination { request_sent: sent }
+}

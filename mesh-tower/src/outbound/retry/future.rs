@@ -1,0 +1,241 @@
+//! The life of one request's tries.
+//!
+//! ```text
+//! Trying ──(outcome)──▶ done
+//!   ▲  └──(retry)──▶ Waiting ──▶ Trying
+//! ```
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response, request};
+use http_body::Body;
+use mesh_core::engine::retry::{Outcome, RetryState, Verdict};
+use mesh_core::state::Admission;
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
+use tower_service::Service;
+
+use super::Plan;
+use super::replay::{ReplayBody, Slot};
+use crate::error::{BoxError, Error};
+
+type AttemptOf<P, B> = <P as Plan>::Attempt<ReplayBody<B>>;
+
+pin_project! {
+    /// The future of [`super::Retry`].
+    pub struct ResponseFuture<S, P, B>
+    where
+        P: Plan,
+        S: Service<AttemptOf<P, B>>,
+    {
+        service: S,
+        plan: P,
+        // `None` when there will be no second try: nothing is kept then.
+        spare: Option<Box<Spare<B>>>,
+        #[pin]
+        state: State<S::Future>,
+    }
+}
+
+/// What is kept of a request that may be tried again.
+struct Spare<B> {
+    head: request::Parts,
+    slot: Slot<B>,
+    retries: RetryState,
+    admission: Option<Admission>,
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F> {
+        Trying {
+            #[pin]
+            attempt: F,
+            limit: Option<Pin<Box<Sleep>>>,
+        },
+        Waiting {
+            sleep: Pin<Box<Sleep>>,
+        },
+        // The service must be ready again before the next try.
+        Readying,
+        Done,
+    }
+}
+
+impl<S, P, B, RB> ResponseFuture<S, P, B>
+where
+    P: Plan,
+    S: Service<AttemptOf<P, B>, Response = Response<RB>, Error = Error>,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    pub(super) fn new(mut service: S, head: request::Parts, body: B, mut plan: P) -> Self {
+        let retries = plan.policy().and_then(|policy| policy.begin(&head.headers));
+        let (body, spare) = match retries {
+            None => (ReplayBody::once(body), None),
+            Some(retries) => {
+                plan.may_retry();
+                let (body, slot) = ReplayBody::kept(body, plan.body_limit());
+                (body, Some(Box::new(Spare { head: head.clone(), slot, retries, admission: None })))
+            }
+        };
+        let limit = limit(&plan);
+        let attempt = service.call(plan.attempt(Request::from_parts(head, body)));
+        Self { service, plan, spare, state: State::Trying { attempt, limit } }
+    }
+}
+
+fn limit(plan: &impl Plan) -> Option<Pin<Box<Sleep>>> {
+    plan.per_try().map(|limit| Box::pin(tokio::time::sleep(limit)))
+}
+
+impl<S, P, B, RB> Future for ResponseFuture<S, P, B>
+where
+    P: Plan,
+    S: Service<AttemptOf<P, B>, Response = Response<RB>, Error = Error>,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Output = Result<Response<RB>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProjection::Trying { attempt, limit } => {
+                    let mut result = match attempt.poll(cx) {
+                        Poll::Ready(result) => result,
+                        Poll::Pending => {
+                            let Some(limit) = limit else { return Poll::Pending };
+                            std::task::ready!(limit.as_mut().poll(cx));
+                            Err(Error::TryTimeout)
+                        }
+                    };
+                    let Some(spare) = this.spare else {
+                        this.state.set(State::Done);
+                        return Poll::Ready(result);
+                    };
+                    match after(this.plan, spare, &mut result) {
+                        None => {
+                            // The end of a retry gives its place back, and a body that is no longer needed goes.
+                            this.state.set(State::Done);
+                            *this.spare = None;
+                            return Poll::Ready(result);
+                        }
+                        Some(wait) => {
+                            // The failed try goes first: its half of the body becomes free for the next one.
+                            this.state.set(State::Done);
+                            drop(result);
+                            this.state.set(if wait.is_zero() {
+                                State::Readying
+                            } else {
+                                State::Waiting { sleep: Box::pin(tokio::time::sleep(wait)) }
+                            });
+                        }
+                    }
+                }
+                StateProjection::Waiting { sleep } => {
+                    std::task::ready!(sleep.as_mut().poll(cx));
+                    this.state.set(State::Readying);
+                }
+                StateProjection::Readying => {
+                    std::task::ready!(this.service.poll_ready(cx))?;
+                    let next = match this.spare {
+                        Some(spare) => {
+                            std::task::ready!(spare.slot.poll_again(cx)).map(|body| (spare.head.clone(), body))
+                        }
+                        None => None,
+                    };
+                    let Some((head, body)) = next else {
+                        this.state.set(State::Done);
+                        return Poll::Ready(Err(Error::RequestBody("the body cannot be sent again".into())));
+                    };
+                    let limit = limit(this.plan);
+                    let attempt = this.service.call(this.plan.attempt(Request::from_parts(head, body)));
+                    this.state.set(State::Trying { attempt, limit });
+                }
+                StateProjection::Done => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// What follows a try: `None` makes its result the request's, else the time to wait.
+fn after<P: Plan, B: Body<Data = Bytes>, RB>(
+    plan: &mut P,
+    spare: &mut Spare<B>,
+    result: &mut Result<Response<RB>, Error>,
+) -> Option<std::time::Duration> {
+    // The place of the retry that has just ended.
+    spare.admission = None;
+    let verdict = {
+        let outcome = match &*result {
+            Ok(response) => Outcome::Response { status: response.status(), headers: response.headers() },
+            Err(Error::TryTimeout) => Outcome::TryTimeout,
+            Err(error) => match error.reset() {
+                Some(reset) => Outcome::Reset(reset),
+                None => return None,
+            },
+        };
+        let mut random = plan.random().fork();
+        plan.policy()?.on_attempt(&mut spare.retries, &outcome, &mut random)
+    };
+    match verdict {
+        Verdict::Finish => None,
+        Verdict::Exhausted => {
+            mark(result, Marked::Exhausted);
+            None
+        }
+        Verdict::RetryAfter(wait) => {
+            if spare.slot.is_spilled() {
+                return None;
+            }
+            match plan.admit_retry() {
+                Ok(admission) => {
+                    spare.admission = admission;
+                    Some(wait)
+                }
+                Err(_) => {
+                    mark(result, Marked::Overflow);
+                    None
+                }
+            }
+        }
+    }
+}
+
+/// How a response that was not retried is marked, for the flags it is reported with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Marked {
+    /// No retries were left (`URX`).
+    Exhausted,
+    /// A limit refused the retry (`UO`).
+    Overflow,
+}
+
+fn mark<RB>(result: &mut Result<Response<RB>, Error>, marked: Marked) {
+    match result {
+        Ok(response) => {
+            response.extensions_mut().insert(marked);
+        }
+        Err(error) if marked == Marked::Exhausted => {
+            let last = std::mem::replace(error, Error::TryTimeout);
+            *error = Error::RetriesExhausted { last: Box::new(last) };
+        }
+        Err(_) => {}
+    }
+}
+
+impl<S, P, B> fmt::Debug for ResponseFuture<S, P, B>
+where
+    P: Plan,
+    S: Service<AttemptOf<P, B>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").field("attempts", &self.plan.attempts()).finish_non_exhaustive()
+    }
+}

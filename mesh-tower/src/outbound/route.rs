@@ -1,0 +1,204 @@
+//! The outermost layer: pins the configuration, finds the route, and turns what comes back into a response.
+//!
+//! Errors from within become Envoy's local replies here (gRPC callers get them as trailers-only responses),
+//! the route's response headers are applied, and every response carries a [`ResponseInfo`].
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use mesh_core::engine::local_reply::ResponseFlags;
+use mesh_core::exchange::{Accepted, Answered, Responder, Routed, Upstream};
+use mesh_core::snapshot::SnapshotStore;
+use mesh_core::state::Lane;
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::retry::Marked;
+use crate::body::LocalOr;
+use crate::error::Error;
+use crate::response::ResponseInfo;
+
+/// Finds the route of a request in the snapshot that is in force when it starts.
+///
+/// Alone it answers what routes answer themselves (redirects, direct responses, no route), and hands the rest
+/// on as [`Routed`]:
+///
+/// ```
+/// use std::sync::Arc;
+/// use mesh_core::resource::cluster::{Cluster, Discovery};
+/// use mesh_core::snapshot::SnapshotStore;
+/// use mesh_core::exchange::Routed;
+/// use mesh_tower::{Error, RouteLayer, response::ResponseInfo};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// // A store without any configuration knows no route.
+/// let service = ServiceBuilder::new().layer(RouteLayer::new(SnapshotStore::default())).service(service_fn(
+///     |_: Routed<String>| async { Ok::<_, Error>(http::Response::new(String::from("unreached"))) },
+/// ));
+/// let request = http::Request::get("http://reviews:9080/").body(String::new()).unwrap();
+/// let response = service.oneshot(request).await.unwrap();
+/// assert_eq!(response.status(), 404);
+/// assert_eq!(response.extensions().get::<ResponseInfo>().unwrap().details, "route_not_found");
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct RouteLayer {
+    snapshots: SnapshotStore,
+}
+
+impl RouteLayer {
+    /// Routes by what is in force in `snapshots`.
+    #[must_use]
+    pub const fn new(snapshots: SnapshotStore) -> Self {
+        Self { snapshots }
+    }
+}
+
+impl<S> Layer<S> for RouteLayer {
+    type Service = Route<S>;
+
+    fn layer(&self, inner: S) -> Route<S> {
+        Route { inner, snapshots: self.snapshots.clone() }
+    }
+}
+
+/// The service of [`RouteLayer`].
+#[derive(Clone, Debug)]
+pub struct Route<S> {
+    inner: S,
+    snapshots: SnapshotStore,
+}
+
+impl<S, B, RB> Service<Request<B>> for Route<S>
+where
+    S: Service<Routed<B>, Response = Response<RB>, Error = Error>,
+    RB: Body<Data = Bytes>,
+{
+    type Response = Response<LocalOr<RB>>;
+    type Error = Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let lane = lane();
+        let accepted = Accepted::new(request, self.snapshots.pin(lane), lane, fastrand::u64(..), Instant::now());
+        match accepted.route() {
+            Ok(routed) => {
+                let responder = routed.responder();
+                ResponseFuture { state: State::Forwarded { inner: self.inner.call(routed), responder } }
+            }
+            Err(answered) => ResponseFuture { state: State::Answered { answer: Some(answer(*answered)) } },
+        }
+    }
+}
+
+/// The lane of the calling thread.
+pub(crate) fn lane() -> Lane {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static LANE: Cell<Option<Lane>> = const { Cell::new(None) };
+    }
+    LANE.with(|known| {
+        known.get().unwrap_or_else(|| {
+            let lane = Lane::of_thread(THREADS.fetch_add(1, Ordering::Relaxed));
+            known.set(Some(lane));
+            lane
+        })
+    })
+}
+
+/// A local answer as a response.
+pub(crate) fn answer(answered: Answered) -> Response<Bytes> {
+    let info = ResponseInfo { flags: answered.reply.flags, details: answered.reply.details.clone(), upstream: None };
+    let (head, body) = answered.reply.into_head(answered.grpc);
+    let mut response = Response::from_parts(head, body);
+    if let Some(responder) = answered.responder {
+        responder.finish(&mut response, None);
+    }
+    response.extensions_mut().insert(info);
+    response
+}
+
+pin_project! {
+    /// The future of [`Route`].
+    pub struct ResponseFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = Projection]
+    enum State<F> {
+        Forwarded {
+            #[pin]
+            inner: F,
+            responder: Responder,
+        },
+        Answered {
+            answer: Option<Response<Bytes>>,
+        },
+    }
+}
+
+impl<F, RB> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<RB>, Error>>,
+    RB: Body<Data = Bytes>,
+{
+    type Output = Result<Response<LocalOr<RB>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            Projection::Answered { answer } => Poll::Ready(Ok(answer.take().unwrap_or_default().map(LocalOr::local))),
+            Projection::Forwarded { inner, responder } => Poll::Ready(Ok(match std::task::ready!(inner.poll(cx)) {
+                Ok(response) => finish(response, responder).map(LocalOr::upstream),
+                Err(error) => {
+                    let answered = Answered {
+                        reply: error.local_reply(),
+                        grpc: responder.is_grpc(),
+                        responder: Some(responder.clone()),
+                    };
+                    answer(answered).map(LocalOr::local)
+                }
+            })),
+        }
+    }
+}
+
+fn finish<RB>(mut response: Response<RB>, responder: &Responder) -> Response<RB> {
+    let upstream = response.extensions_mut().remove::<Upstream>();
+    responder.finish(&mut response, upstream.as_ref());
+    // A filter inside may have answered, and has said so itself.
+    if upstream.is_some() {
+        let flags = match response.extensions_mut().remove::<Marked>() {
+            None => ResponseFlags::NONE,
+            Some(Marked::Exhausted) => ResponseFlags::URX,
+            Some(Marked::Overflow) => ResponseFlags::UO,
+        };
+        response.extensions_mut().insert(ResponseInfo { flags, details: "via_upstream".into(), upstream });
+    }
+    response
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Forwarded { .. } => "ResponseFuture::Forwarded",
+            State::Answered { .. } => "ResponseFuture::Answered",
+        })
+    }
+}

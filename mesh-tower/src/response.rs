@@ -1,0 +1,25 @@
+//! What a caller is told of a response beside the response: a typed extension on every one.
+
+use std::borrow::Cow;
+
+use mesh_core::engine::local_reply::ResponseFlags;
+use mesh_core::exchange::Upstream;
+
+/// A response extension: where the response came from and what happened on the way.
+///
+/// ```
+/// # fn read(response: &http::Response<()>) -> Option<()> {
+/// let info = response.extensions().get::<mesh_tower::response::ResponseInfo>()?;
+/// println!("{} {} {:?}", info.flags, info.details, info.upstream);
+/// # Some(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ResponseInfo {
+    /// Envoy's response flags; `-` when nothing went wrong.
+    pub flags: ResponseFlags,
+    /// Envoy's response code details, e.g. `via_upstream` or `no_healthy_upstream`.
+    pub details: Cow<'static, str>,
+    /// The cluster, endpoint and number of attempts; `None` when no cluster was chosen.
+    pub upstream: Option<Upstream>,
+}
