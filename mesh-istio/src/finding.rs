@@ -76,13 +76,7 @@ impl fmt::Display for Finding {
             write!(f, "{}: ", self.field)?;
         }
         // One finding is one line, whatever the parser or the user's text put into the reason.
-        for (n, line) in self
-            .reason
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .enumerate()
-        {
+        for (n, line) in self.reason.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
             if n > 0 {
                 f.write_str("; ")?;
             }

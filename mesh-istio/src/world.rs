@@ -75,10 +75,7 @@ impl World {
         }
         // Stable: without timestamps the load order stands.
         kept.sort_by(|a, b| a.age_order(b));
-        Self {
-            objects: kept,
-            findings,
-        }
+        Self { objects: kept, findings }
     }
 
     /// Objects in age order, oldest first.

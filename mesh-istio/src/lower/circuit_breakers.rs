@@ -13,12 +13,7 @@ pub(super) fn lower(policy: &EffectivePolicy<'_>) -> CircuitBreakers {
     let http = policy.connection_pool.and_then(|pool| pool.http.as_ref());
     // Istio writes the largest number rather than nothing: Envoy's own defaults are far lower.
     let limit = |value: Option<i32>| {
-        u32_value(
-            value
-                .and_then(|value| u32::try_from(value).ok())
-                .filter(|value| *value > 0)
-                .unwrap_or(u32::MAX),
-        )
+        u32_value(value.and_then(|value| u32::try_from(value).ok()).filter(|value| *value > 0).unwrap_or(u32::MAX))
     };
     let mut thresholds = Thresholds {
         max_connections: limit(tcp.map(|tcp| tcp.max_connections)),
@@ -30,18 +25,10 @@ pub(super) fn lower(policy: &EffectivePolicy<'_>) -> CircuitBreakers {
     if let Some(budget) = policy.retry_budget {
         thresholds.max_retries = None;
         thresholds.retry_budget = Some(RetryBudget {
-            budget_percent: Some(Percent {
-                value: budget
-                    .percent
-                    .as_ref()
-                    .map_or(20.0, |percent| percent.value),
-            }),
+            budget_percent: Some(Percent { value: budget.percent.as_ref().map_or(20.0, |percent| percent.value) }),
             min_retry_concurrency: u32_value(budget.min_retry_concurrency.unwrap_or(3)),
             ..RetryBudget::default()
         });
     }
-    CircuitBreakers {
-        thresholds: vec![thresholds],
-        ..CircuitBreakers::default()
-    }
+    CircuitBreakers { thresholds: vec![thresholds], ..CircuitBreakers::default() }
 }

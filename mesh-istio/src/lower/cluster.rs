@@ -2,8 +2,7 @@
 
 use mesh_proto::envoy::config::cluster::v3::Cluster;
 use mesh_proto::envoy::config::cluster::v3::cluster::{
-    ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig,
-    LbPolicy,
+    ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy,
 };
 use mesh_proto::envoy::config::core::v3 as core;
 use mesh_proto::envoy::config::core::v3::Metadata;
@@ -19,11 +18,7 @@ use crate::select::{EffectivePolicy, MergedRule, effective};
 /// How long a passed-through connection may idle.
 const PASSTHROUGH_IDLE_SECONDS: u64 = 300;
 
-pub(super) fn outbound(
-    scope: &Scope<'_>,
-    clusters: &mut Vec<Cluster>,
-    endpoints: &mut Vec<ClusterLoadAssignment>,
-) {
+pub(super) fn outbound(scope: &Scope<'_>, clusters: &mut Vec<Cluster>, endpoints: &mut Vec<ClusterLoadAssignment>) {
     for service in &scope.services {
         let rule = scope.rule(service);
         for port in &service.ports {
@@ -42,10 +37,7 @@ pub(super) fn outbound(
 }
 
 /// One cluster, and its endpoints when they travel apart.
-#[allow(
-    deprecated,
-    reason = "istiod writes the older DNS fields, and so do we"
-)]
+#[allow(deprecated, reason = "istiod writes the older DNS fields, and so do we")]
 fn one(
     scope: &Scope<'_>,
     service: &RegistryService,
@@ -55,11 +47,7 @@ fn one(
 ) -> Option<(Cluster, Option<ClusterLoadAssignment>)> {
     let subset_name = subset.map_or("", |subset| subset.name.as_str());
     let name = names::outbound_cluster(port.number, subset_name, &service.hostname);
-    let policy = effective(
-        rule.and_then(|rule| rule.traffic_policy),
-        subset,
-        port.number,
-    );
+    let policy = effective(rule.and_then(|rule| rule.traffic_policy), subset, port.number);
     let discovery = match service.resolution {
         ServiceResolution::ClientSide => DiscoveryType::Eds,
         ServiceResolution::Dns => DiscoveryType::StrictDns,
@@ -67,26 +55,16 @@ fn one(
         ServiceResolution::Passthrough => DiscoveryType::OriginalDst,
     };
     let mut cluster = base(scope, &name, discovery);
-    let mut assignment = Some(endpoint::assignment(
-        scope,
-        &name,
-        service,
-        port.number,
-        subset.map(|subset| &subset.labels),
-    ));
+    let mut assignment =
+        Some(endpoint::assignment(scope, &name, service, port.number, subset.map(|subset| &subset.labels)));
     match discovery {
         DiscoveryType::Eds => {
-            cluster.eds_cluster_config = Some(EdsClusterConfig {
-                eds_config: Some(ads()),
-                service_name: name,
-            });
+            cluster.eds_cluster_config = Some(EdsClusterConfig { eds_config: Some(ads()), service_name: name });
         }
         DiscoveryType::OriginalDst => assignment = None,
         _ => {
             // A name to resolve is part of the cluster; without any the cluster could never answer.
-            cluster.load_assignment = assignment
-                .take()
-                .filter(|assignment| !assignment.endpoints.is_empty());
+            cluster.load_assignment = assignment.take().filter(|assignment| !assignment.endpoints.is_empty());
             cluster.load_assignment.as_ref()?;
             cluster.dns_refresh_rate = Some(duration(scope.mesh.dns_refresh_rate));
             cluster.dns_jitter = Some(duration(std::time::Duration::from_millis(100)));
@@ -99,9 +77,7 @@ fn one(
         healthy_panic_threshold: Some(outlier::panic_threshold(policy.outlier_detection)),
         ..CommonLbConfig::default()
     });
-    cluster.outlier_detection = policy
-        .outlier_detection
-        .map(|detection| outlier::lower(detection, &scope.mesh.compat));
+    cluster.outlier_detection = policy.outlier_detection.map(|detection| outlier::lower(detection, &scope.mesh.compat));
     load_balancer::apply(&mut cluster, policy.load_balancer);
     if cluster.eds_cluster_config.is_none() {
         assignment = None;
@@ -131,17 +107,9 @@ pub(super) fn base(scope: &Scope<'_>, name: &str, discovery: DiscoveryType) -> C
 }
 
 /// What a policy says of connections: limits, timeouts, protocol. Holds for inbound clusters too.
-pub(super) fn apply_policy(
-    scope: &Scope<'_>,
-    cluster: &mut Cluster,
-    policy: &EffectivePolicy<'_>,
-    port: &ServicePort,
-) {
+pub(super) fn apply_policy(scope: &Scope<'_>, cluster: &mut Cluster, policy: &EffectivePolicy<'_>, port: &ServicePort) {
     let pool = policy.connection_pool;
-    if let Some(timeout) = pool
-        .and_then(|pool| pool.tcp.as_ref())
-        .and_then(|tcp| tcp.connect_timeout)
-    {
+    if let Some(timeout) = pool.and_then(|pool| pool.tcp.as_ref()).and_then(|tcp| tcp.connect_timeout) {
         cluster.connect_timeout = Some(duration(timeout));
     }
     cluster.circuit_breakers = Some(circuit_breakers::lower(policy));

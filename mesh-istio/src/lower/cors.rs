@@ -10,10 +10,7 @@ use super::values::{bool_value, hundredths};
 use crate::object::{CorsPolicy, StringMatch, UnmatchedPreflights};
 
 pub(super) fn lower(cors: &CorsPolicy) -> Any {
-    let deprecated = cors
-        .allow_origin
-        .iter()
-        .map(|origin| StringMatch::Exact(origin.clone()));
+    let deprecated = cors.allow_origin.iter().map(|origin| StringMatch::Exact(origin.clone()));
     let origins: Vec<_> = if cors.allow_origins.is_empty() {
         deprecated.filter_map(|origin| string(&origin)).collect()
     } else {
@@ -24,18 +21,13 @@ pub(super) fn lower(cors: &CorsPolicy) -> Any {
         allow_methods: cors.allow_methods.join(","),
         allow_headers: cors.allow_headers.join(","),
         expose_headers: cors.expose_headers.join(","),
-        max_age: cors
-            .max_age
-            .map(|age| age.as_secs().to_string())
-            .unwrap_or_default(),
+        max_age: cors.max_age.map(|age| age.as_secs().to_string()).unwrap_or_default(),
         allow_credentials: cors.allow_credentials.and_then(bool_value),
         filter_enabled: Some(RuntimeFractionalPercent {
             default_value: Some(hundredths(100)),
             ..RuntimeFractionalPercent::default()
         }),
-        forward_not_matching_preflights: bool_value(
-            cors.unmatched_preflights != UnmatchedPreflights::Ignore,
-        ),
+        forward_not_matching_preflights: bool_value(cors.unmatched_preflights != UnmatchedPreflights::Ignore),
         ..EnvoyCors::default()
     })
 }

@@ -13,20 +13,12 @@ pub(super) fn of_service(service: &RegistryService, namespace: &str) -> Vec<Stri
     }
     out.extend(short_names(&service.hostname, namespace));
     if service.headless {
-        let pods: Vec<_> = out
-            .iter()
-            .filter(|name| !name.ends_with('.'))
-            .map(|name| format!("*.{name}"))
-            .collect();
+        let pods: Vec<_> = out.iter().filter(|name| !name.ends_with('.')).map(|name| format!("*.{name}")).collect();
         out.extend(pods);
     }
     for address in &service.addresses {
         // IPv6 stands in brackets in an authority.
-        out.push(if address.contains(':') {
-            format!("[{address}]")
-        } else {
-            address.clone()
-        });
+        out.push(if address.contains(':') { format!("[{address}]") } else { address.clone() });
     }
     out
 }
@@ -57,14 +49,8 @@ mod tests {
     #[test]
     fn short_names_depend_on_the_callers_namespace() {
         let host = "reviews.shop.svc.cluster.local";
-        assert_eq!(
-            short_names(host, "shop"),
-            ["reviews", "reviews.shop.svc", "reviews.shop"]
-        );
-        assert_eq!(
-            short_names(host, "other"),
-            ["reviews.shop.svc", "reviews.shop"]
-        );
+        assert_eq!(short_names(host, "shop"), ["reviews", "reviews.shop.svc", "reviews.shop"]);
+        assert_eq!(short_names(host, "other"), ["reviews.shop.svc", "reviews.shop"]);
         for host in ["api.example.com", "svc.cluster.local", ".svc.x", "a.svc.b"] {
             assert!(short_names(host, "shop").is_empty(), "{host}");
         }

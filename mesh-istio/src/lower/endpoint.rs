@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 
 use mesh_proto::envoy::config::core::v3::{Locality, Metadata};
 use mesh_proto::envoy::config::endpoint::v3::{
-    ClusterLoadAssignment, Endpoint as EnvoyEndpoint, LbEndpoint, LocalityLbEndpoints,
-    lb_endpoint::HostIdentifier,
+    ClusterLoadAssignment, Endpoint as EnvoyEndpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
 };
 
 use super::scope::Scope;
@@ -25,21 +24,13 @@ pub(super) fn assignment(
 ) -> ClusterLoadAssignment {
     let mut localities: BTreeMap<&str, Vec<LbEndpoint>> = BTreeMap::new();
     for endpoint in &service.endpoints {
-        if endpoint.service_port == port
-            && subset.is_none_or(|labels| labels_match(labels, &endpoint.labels))
-        {
-            localities
-                .entry(&endpoint.locality)
-                .or_default()
-                .push(lower(scope, endpoint));
+        if endpoint.service_port == port && subset.is_none_or(|labels| labels_match(labels, &endpoint.labels)) {
+            localities.entry(&endpoint.locality).or_default().push(lower(scope, endpoint));
         }
     }
     ClusterLoadAssignment {
         cluster_name: name.to_owned(),
-        endpoints: localities
-            .into_iter()
-            .map(|(name, endpoints)| group(name, endpoints))
-            .collect(),
+        endpoints: localities.into_iter().map(|(name, endpoints)| group(name, endpoints)).collect(),
         ..ClusterLoadAssignment::default()
     }
 }
@@ -47,11 +38,7 @@ pub(super) fn assignment(
 fn group(locality: &str, lb_endpoints: Vec<LbEndpoint>) -> LocalityLbEndpoints {
     let mut parts = locality.splitn(3, '/').map(str::to_owned);
     let mut part = || parts.next().unwrap_or_default();
-    let locality = Locality {
-        region: part(),
-        zone: part(),
-        sub_zone: part(),
-    };
+    let locality = Locality { region: part(), zone: part(), sub_zone: part() };
     let weight = lb_endpoints
         .iter()
         .filter_map(|endpoint| endpoint.load_balancing_weight.as_ref())
@@ -74,14 +61,11 @@ fn lower(scope: &Scope<'_>, endpoint: &Endpoint) -> LbEndpoint {
         scope.proxy.cluster_id
     );
     let mut metadata = Metadata::default();
-    metadata
-        .filter_metadata
-        .insert("istio".to_owned(), object([("workload", text(workload))]));
+    metadata.filter_metadata.insert("istio".to_owned(), object([("workload", text(workload))]));
     if endpoint.mesh_tls {
-        metadata.filter_metadata.insert(
-            "envoy.transport_socket_match".to_owned(),
-            object([("tlsMode", text("istio"))]),
-        );
+        metadata
+            .filter_metadata
+            .insert("envoy.transport_socket_match".to_owned(), object([("tlsMode", text("istio"))]));
     }
     LbEndpoint {
         metadata: Some(metadata),

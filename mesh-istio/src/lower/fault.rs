@@ -1,12 +1,8 @@
 //! `fault` as the per-route configuration of the fault filter.
 
 use mesh_proto::any::pack;
-use mesh_proto::envoy::extensions::filters::common::fault::v3::{
-    FaultDelay, fault_delay::FaultDelaySecifier,
-};
-use mesh_proto::envoy::extensions::filters::http::fault::v3::{
-    FaultAbort, HttpFault, fault_abort::ErrorType,
-};
+use mesh_proto::envoy::extensions::filters::common::fault::v3::{FaultDelay, fault_delay::FaultDelaySecifier};
+use mesh_proto::envoy::extensions::filters::http::fault::v3::{FaultAbort, HttpFault, fault_abort::ErrorType};
 use mesh_proto::envoy::r#type::v3::FractionalPercent;
 use mesh_proto::google::protobuf::Any;
 
@@ -36,19 +32,14 @@ const GRPC_STATUSES: [&str; 17] = [
 
 /// The number of a gRPC status.
 pub(crate) fn grpc_status(name: &str) -> Option<u32> {
-    GRPC_STATUSES
-        .iter()
-        .position(|known| *known == name)
-        .and_then(|number| u32::try_from(number).ok())
+    GRPC_STATUSES.iter().position(|known| *known == name).and_then(|number| u32::try_from(number).ok())
 }
 
 pub(super) fn lower(fault: &HttpFaultInjection) -> Any {
     let delay = fault.delay.as_ref().and_then(|delay| {
         Some(FaultDelay {
             percentage: percentage(delay.percentage.as_ref(), delay.percent),
-            fault_delay_secifier: Some(FaultDelaySecifier::FixedDelay(duration(
-                delay.fixed_delay?,
-            ))),
+            fault_delay_secifier: Some(FaultDelaySecifier::FixedDelay(duration(delay.fixed_delay?))),
         })
     });
     let abort = fault.abort.as_ref().and_then(|abort| {
@@ -63,11 +54,7 @@ pub(super) fn lower(fault: &HttpFaultInjection) -> Any {
             ..FaultAbort::default()
         })
     });
-    pack(&HttpFault {
-        delay,
-        abort,
-        ..HttpFault::default()
-    })
+    pack(&HttpFault { delay, abort, ..HttpFault::default() })
 }
 
 /// Unset stays unset, which is none.

@@ -36,10 +36,7 @@ fn manager(stat_prefix: String, route: RouteSpecifier) -> hcm::HttpConnectionMan
         stream_idle_timeout: seconds(0),
         use_remote_address: bool_value(false),
         proxy_100_continue: true,
-        upgrade_configs: vec![UpgradeConfig {
-            upgrade_type: "websocket".to_owned(),
-            ..UpgradeConfig::default()
-        }],
+        upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..UpgradeConfig::default() }],
         normalize_path: bool_value(true),
         route_specifier: Some(route),
         ..hcm::HttpConnectionManager::default()
@@ -49,10 +46,7 @@ fn manager(stat_prefix: String, route: RouteSpecifier) -> hcm::HttpConnectionMan
 }
 
 fn network(name: &str, config: Any) -> Filter {
-    Filter {
-        name: name.to_owned(),
-        config_type: Some(filter::ConfigType::TypedConfig(config)),
-    }
+    Filter { name: name.to_owned(), config_type: Some(filter::ConfigType::TypedConfig(config)) }
 }
 
 const MANAGER: &str = "envoy.filters.network.http_connection_manager";

@@ -11,10 +11,7 @@ use crate::select::EffectivePolicy;
 pub(super) fn lower(policy: &EffectivePolicy<'_>) -> Option<HashPolicy> {
     let hash = policy.load_balancer?.consistent_hash.as_ref()?;
     let specifier = if let Some(name) = &hash.http_header_name {
-        PolicySpecifier::Header(Header {
-            header_name: name.clone(),
-            ..Header::default()
-        })
+        PolicySpecifier::Header(Header { header_name: name.clone(), ..Header::default() })
     } else if let Some(cookie) = &hash.http_cookie {
         PolicySpecifier::Cookie(Cookie {
             name: cookie.name.clone(),
@@ -23,10 +20,7 @@ pub(super) fn lower(policy: &EffectivePolicy<'_>) -> Option<HashPolicy> {
             attributes: cookie
                 .attributes
                 .iter()
-                .map(|a| CookieAttribute {
-                    name: a.name.clone(),
-                    value: a.value.clone(),
-                })
+                .map(|a| CookieAttribute { name: a.name.clone(), value: a.value.clone() })
                 .collect(),
         })
     } else if let Some(name) = &hash.http_query_parameter_name {
@@ -36,8 +30,5 @@ pub(super) fn lower(policy: &EffectivePolicy<'_>) -> Option<HashPolicy> {
     } else {
         return None;
     };
-    Some(HashPolicy {
-        policy_specifier: Some(specifier),
-        ..HashPolicy::default()
-    })
+    Some(HashPolicy { policy_specifier: Some(specifier), ..HashPolicy::default() })
 }

@@ -20,17 +20,10 @@ pub(super) struct Operations {
 
 pub(super) fn lower(headers: Option<&Headers>) -> Operations {
     let empty = HeaderOperations::default();
-    let request = headers
-        .and_then(|headers| headers.request.as_ref())
-        .unwrap_or(&empty);
-    let response = headers
-        .and_then(|headers| headers.response.as_ref())
-        .unwrap_or(&empty);
+    let request = headers.and_then(|headers| headers.request.as_ref()).unwrap_or(&empty);
+    let response = headers.and_then(|headers| headers.response.as_ref()).unwrap_or(&empty);
     let authority = |values: &BTreeMap<String, String>| {
-        values
-            .iter()
-            .find(|(name, _)| is_authority(name))
-            .map(|(_, value)| value.clone())
+        values.iter().find(|(name, _)| is_authority(name)).map(|(_, value)| value.clone())
     };
     Operations {
         request_add: additions(request),
@@ -43,22 +36,12 @@ pub(super) fn lower(headers: Option<&Headers>) -> Operations {
 
 fn additions(operations: &HeaderOperations) -> Vec<HeaderValueOption> {
     let option = |name: &str, value: &str, action: HeaderAppendAction| HeaderValueOption {
-        header: Some(HeaderValue {
-            key: name.to_owned(),
-            value: value.to_owned(),
-            ..HeaderValue::default()
-        }),
+        header: Some(HeaderValue { key: name.to_owned(), value: value.to_owned(), ..HeaderValue::default() }),
         append_action: action.into(),
         ..HeaderValueOption::default()
     };
-    let set = operations
-        .set
-        .iter()
-        .map(|pair| (pair, HeaderAppendAction::OverwriteIfExistsOrAdd));
-    let add = operations
-        .add
-        .iter()
-        .map(|pair| (pair, HeaderAppendAction::AppendIfExistsOrAdd));
+    let set = operations.set.iter().map(|pair| (pair, HeaderAppendAction::OverwriteIfExistsOrAdd));
+    let add = operations.add.iter().map(|pair| (pair, HeaderAppendAction::AppendIfExistsOrAdd));
     set.chain(add)
         .filter(|((name, _), _)| !is_authority(name))
         .map(|((name, value), action)| option(name, value, action))

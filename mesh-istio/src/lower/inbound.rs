@@ -10,7 +10,9 @@ use mesh_proto::envoy::config::cluster::v3::Cluster;
 use mesh_proto::envoy::config::cluster::v3::cluster::{CommonLbConfig, DiscoveryType, LbPolicy};
 use mesh_proto::envoy::config::core::v3::{BindConfig, TrafficDirection};
 use mesh_proto::envoy::config::listener::v3::listener_filter_chain_match_predicate::Rule;
-use mesh_proto::envoy::config::listener::v3::{FilterChain, FilterChainMatch, Listener, ListenerFilterChainMatchPredicate};
+use mesh_proto::envoy::config::listener::v3::{
+    FilterChain, FilterChainMatch, Listener, ListenerFilterChainMatchPredicate,
+};
 use mesh_proto::envoy::config::route::v3 as route;
 use mesh_proto::envoy::config::route::v3::route_action::{ClusterSpecifier, MaxStreamDuration};
 use mesh_proto::envoy::extensions::filters::listener::original_dst::v3::OriginalDst;
@@ -41,57 +43,33 @@ pub(super) fn served<'a>(scope: &Scope<'a>) -> Vec<Served<'a>> {
     let own: Vec<String> = scope.proxy.ips.iter().map(ToString::to_string).collect();
     let mut ports: BTreeMap<u32, Vec<(&RegistryService, &ServicePort)>> = BTreeMap::new();
     for service in scope.registry.services() {
-        for endpoint in service
-            .endpoints
-            .iter()
-            .filter(|endpoint| own.contains(&endpoint.address))
-        {
+        for endpoint in service.endpoints.iter().filter(|endpoint| own.contains(&endpoint.address)) {
             let Some(port) = service.port(endpoint.service_port) else {
                 continue;
             };
             let behind = ports.entry(endpoint.port).or_default();
-            if !behind
-                .iter()
-                .any(|(known, _)| std::ptr::eq(*known, service))
-            {
+            if !behind.iter().any(|(known, _)| std::ptr::eq(*known, service)) {
                 behind.push((service, port));
             }
         }
     }
-    ports
-        .into_iter()
-        .map(|(port, services)| Served { port, services })
-        .collect()
+    ports.into_iter().map(|(port, services)| Served { port, services }).collect()
 }
 
 pub(super) fn clusters(scope: &Scope<'_>, served: &[Served<'_>]) -> Vec<Cluster> {
     let one = |served: &Served<'_>| {
         let (service, port) = *served.services.first()?;
         let rule = scope.rule(service);
-        let mut cluster = cluster::base(
-            scope,
-            &names::inbound_cluster(served.port),
-            DiscoveryType::OriginalDst,
-        );
+        let mut cluster = cluster::base(scope, &names::inbound_cluster(served.port), DiscoveryType::OriginalDst);
         cluster.set_lb_policy(LbPolicy::ClusterProvided);
         let whole = effective(rule.and_then(|rule| rule.traffic_policy), None, port.number);
         // Only limits make sense towards oneself.
-        let policy = EffectivePolicy {
-            connection_pool: whole.connection_pool,
-            ..EffectivePolicy::default()
-        };
+        let policy = EffectivePolicy { connection_pool: whole.connection_pool, ..EffectivePolicy::default() };
         cluster::apply_policy(scope, &mut cluster, &policy, port);
         cluster.common_lb_config = Some(CommonLbConfig::default());
-        cluster.cleanup_interval = Some(protobuf::Duration {
-            seconds: NEVER_SECONDS,
-            nanos: 0,
-        });
+        cluster.cleanup_interval = Some(protobuf::Duration { seconds: NEVER_SECONDS, nanos: 0 });
         cluster.upstream_bind_config = Some(loopback());
-        let services: Vec<_> = served
-            .services
-            .iter()
-            .map(|(service, _)| *service)
-            .collect();
+        let services: Vec<_> = served.services.iter().map(|(service, _)| *service).collect();
         cluster.metadata = Some(cluster::metadata(&services, rule, "", false));
         Some(cluster)
     };
@@ -99,10 +77,7 @@ pub(super) fn clusters(scope: &Scope<'_>, served: &[Served<'_>]) -> Vec<Cluster>
 }
 
 fn loopback() -> BindConfig {
-    BindConfig {
-        source_address: Some(socket_address(LOOPBACK_MARK, 0)),
-        ..BindConfig::default()
-    }
+    BindConfig { source_address: Some(socket_address(LOOPBACK_MARK, 0)), ..BindConfig::default() }
 }
 
 /// The cluster of ports that no service declares.
@@ -132,13 +107,7 @@ pub(super) fn virtual_inbound(served: &[Served<'_>]) -> Listener {
                 application_protocols: vec!["http/1.1".to_owned(), "h2c".to_owned()],
                 ..FilterChainMatch::default()
             }),
-            filters: vec![http(
-                names::INBOUND_PASSTHROUGH,
-                names::INBOUND_PASSTHROUGH,
-                0,
-                "",
-                Protocol::Http,
-            )],
+            filters: vec![http(names::INBOUND_PASSTHROUGH, names::INBOUND_PASSTHROUGH, 0, "", Protocol::Http)],
             ..FilterChain::default()
         },
         FilterChain {
@@ -147,10 +116,7 @@ pub(super) fn virtual_inbound(served: &[Served<'_>]) -> Listener {
                 transport_protocol: "raw_buffer".to_owned(),
                 ..FilterChainMatch::default()
             }),
-            filters: vec![filters::tcp(
-                names::INBOUND_PASSTHROUGH,
-                names::INBOUND_PASSTHROUGH,
-            )],
+            filters: vec![filters::tcp(names::INBOUND_PASSTHROUGH, names::INBOUND_PASSTHROUGH)],
             ..FilterChain::default()
         },
     ];
@@ -161,13 +127,7 @@ pub(super) fn virtual_inbound(served: &[Served<'_>]) -> Listener {
         let name = names::listener("0.0.0.0", served.port);
         let cluster = names::inbound_cluster(served.port);
         let filter = if port.protocol.is_http_or_auto() {
-            http(
-                &cluster,
-                &format!("inbound_{name}"),
-                port.number,
-                &service.hostname,
-                port.protocol,
-            )
+            http(&cluster, &format!("inbound_{name}"), port.number, &service.hostname, port.protocol)
         } else {
             filters::tcp(&cluster, &cluster)
         };
@@ -184,20 +144,14 @@ pub(super) fn virtual_inbound(served: &[Served<'_>]) -> Listener {
     }
     let mut tls_inspector = listener::tls_inspector();
     tls_inspector.filter_disabled = Some(ListenerFilterChainMatchPredicate {
-        rule: Some(Rule::DestinationPortRange(Int32Range {
-            start: 15006,
-            end: 15007,
-        })),
+        rule: Some(Rule::DestinationPortRange(Int32Range { start: 15006, end: 15007 })),
     });
     Listener {
         name: "virtualInbound".to_owned(),
         address: Some(address("0.0.0.0", PORT)),
         filter_chains: chains,
         listener_filters: vec![
-            filters::listener(
-                "envoy.filters.listener.original_dst",
-                pack(&OriginalDst::default()),
-            ),
+            filters::listener("envoy.filters.listener.original_dst", pack(&OriginalDst::default())),
             tls_inspector,
         ],
         max_connections_to_accept_per_socket_event: u32_value(1),
@@ -234,10 +188,7 @@ fn http(
     let only = route::Route {
         name: "default".to_owned(),
         r#match: Some(super::route_match::everything()),
-        decorator: Some(route::Decorator {
-            operation: format!("{hostname}:{port}/*"),
-            ..route::Decorator::default()
-        }),
+        decorator: Some(route::Decorator { operation: format!("{hostname}:{port}/*"), ..route::Decorator::default() }),
         action: Some(route::route::Action::Route(action)),
         ..route::Route::default()
     };
@@ -252,9 +203,5 @@ fn http(
         validate_clusters: bool_value(false),
         ..route::RouteConfiguration::default()
     };
-    filters::inbound_http(
-        format!("{stat_prefix};"),
-        RouteSpecifier::RouteConfig(configuration),
-        protocol.is_http2(),
-    )
+    filters::inbound_http(format!("{stat_prefix};"), RouteSpecifier::RouteConfig(configuration), protocol.is_http2())
 }

@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_proto::any::pack;
 use mesh_proto::envoy::config::core::v3::TrafficDirection;
-use mesh_proto::envoy::config::listener::v3::{
-    FilterChain, FilterChainMatch, Listener, ListenerFilter,
-};
+use mesh_proto::envoy::config::listener::v3::{FilterChain, FilterChainMatch, Listener, ListenerFilter};
 use mesh_proto::envoy::extensions::filters::listener::{
     http_inspector::v3::HttpInspector, tls_inspector::v3::TlsInspector,
 };
@@ -62,10 +60,7 @@ pub(super) fn outbound(scope: &Scope<'_>) -> (Vec<Listener>, Vec<RouteName>) {
                     if vip == ANY {
                         plan.http.get_or_insert(RouteName::Port(port.number));
                     } else {
-                        plan.http = Some(RouteName::Sniffed {
-                            hostname: service.hostname.clone(),
-                            port: port.number,
-                        });
+                        plan.http = Some(RouteName::Sniffed { hostname: service.hostname.clone(), port: port.number });
                         plan.tcp = Some(cluster);
                     }
                 }
@@ -75,14 +70,8 @@ pub(super) fn outbound(scope: &Scope<'_>) -> (Vec<Listener>, Vec<RouteName>) {
             }
         }
     }
-    let routes: BTreeSet<RouteName> = plans
-        .values()
-        .filter_map(|plan| plan.http.clone())
-        .collect();
-    let listeners = plans
-        .iter()
-        .map(|((address, port), plan)| build(scope, address, *port, plan))
-        .collect();
+    let routes: BTreeSet<RouteName> = plans.values().filter_map(|plan| plan.http.clone()).collect();
+    let listeners = plans.iter().map(|((address, port), plan)| build(scope, address, *port, plan)).collect();
     (listeners, routes.into_iter().collect())
 }
 
@@ -99,15 +88,9 @@ fn build(scope: &Scope<'_>, bind: &str, port: u32, plan: &Plan) -> Listener {
         });
     }
     if let Some(route) = &plan.http {
-        let rds = Rds {
-            config_source: Some(ads()),
-            route_config_name: route.to_string(),
-        };
+        let rds = Rds { config_source: Some(ads()), route_config_name: route.to_string() };
         let stat_prefix = format!("outbound_{};", names::listener(bind, port));
-        let mut http = chain(vec![filters::outbound_http(
-            stat_prefix,
-            RouteSpecifier::Rds(rds),
-        )]);
+        let mut http = chain(vec![filters::outbound_http(stat_prefix, RouteSpecifier::Rds(rds))]);
         http.filter_chain_match = Some(FilterChainMatch {
             transport_protocol: "raw_buffer".to_owned(),
             application_protocols: vec!["http/1.1".to_owned(), "h2c".to_owned()],
@@ -123,10 +106,7 @@ fn build(scope: &Scope<'_>, bind: &str, port: u32, plan: &Plan) -> Listener {
         inspectors.push(tls_inspector());
     }
     if plan.http.is_some() {
-        inspectors.push(filters::listener(
-            "envoy.filters.listener.http_inspector",
-            pack(&HttpInspector::default()),
-        ));
+        inspectors.push(filters::listener("envoy.filters.listener.http_inspector", pack(&HttpInspector::default())));
     }
     Listener {
         name: names::listener(bind, port),
@@ -146,19 +126,12 @@ fn build(scope: &Scope<'_>, bind: &str, port: u32, plan: &Plan) -> Listener {
 }
 
 pub(super) fn tls_inspector() -> ListenerFilter {
-    let inspector = TlsInspector {
-        initial_read_buffer_size: u32_value(512),
-        ..TlsInspector::default()
-    };
+    let inspector = TlsInspector { initial_read_buffer_size: u32_value(512), ..TlsInspector::default() };
     filters::listener("envoy.filters.listener.tls_inspector", pack(&inspector))
 }
 
 fn chain(filters: Vec<mesh_proto::envoy::config::listener::v3::Filter>) -> FilterChain {
-    FilterChain {
-        filters,
-        transport_socket_connect_timeout: seconds(15),
-        ..FilterChain::default()
-    }
+    FilterChain { filters, transport_socket_connect_timeout: seconds(15), ..FilterChain::default() }
 }
 
 pub(super) fn base(direction: TrafficDirection) -> Listener {

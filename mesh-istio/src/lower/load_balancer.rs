@@ -4,8 +4,8 @@
 
 use mesh_proto::envoy::config::cluster::v3::Cluster;
 use mesh_proto::envoy::config::cluster::v3::cluster::{
-    ClusterDiscoveryType, DiscoveryType, LbConfig, LbPolicy, LeastRequestLbConfig, MaglevLbConfig,
-    RingHashLbConfig, RoundRobinLbConfig, SlowStartConfig,
+    ClusterDiscoveryType, DiscoveryType, LbConfig, LbPolicy, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig,
+    RoundRobinLbConfig, SlowStartConfig,
 };
 use mesh_proto::envoy::config::core::v3::RuntimeDouble;
 use mesh_proto::envoy::r#type::v3::Percent;
@@ -18,11 +18,7 @@ const DEFAULT_RING_SIZE: u64 = 1024;
 
 pub(super) fn apply(cluster: &mut Cluster, settings: Option<&LoadBalancerSettings>) {
     // What the caller's address decides has no choice to make.
-    if cluster.cluster_discovery_type
-        == Some(ClusterDiscoveryType::Type(
-            DiscoveryType::OriginalDst.into(),
-        ))
-    {
+    if cluster.cluster_discovery_type == Some(ClusterDiscoveryType::Type(DiscoveryType::OriginalDst.into())) {
         cluster.set_lb_policy(LbPolicy::ClusterProvided);
         return;
     }
@@ -33,23 +29,14 @@ pub(super) fn apply(cluster: &mut Cluster, settings: Option<&LoadBalancerSetting
     if let Some(hash) = &settings.consistent_hash {
         if let Some(maglev) = &hash.maglev {
             cluster.set_lb_policy(LbPolicy::Maglev);
-            let table_size = Some(maglev.table_size)
-                .filter(|size| *size > 0)
-                .map(uint64_value);
+            let table_size = Some(maglev.table_size).filter(|size| *size > 0).map(uint64_value);
             cluster.lb_config = Some(LbConfig::MaglevLbConfig(MaglevLbConfig { table_size }));
             return;
         }
-        let size = hash
-            .ring_hash
-            .as_ref()
-            .map_or(hash.minimum_ring_size, |ring| ring.minimum_ring_size);
+        let size = hash.ring_hash.as_ref().map_or(hash.minimum_ring_size, |ring| ring.minimum_ring_size);
         cluster.set_lb_policy(LbPolicy::RingHash);
         cluster.lb_config = Some(LbConfig::RingHashLbConfig(RingHashLbConfig {
-            minimum_ring_size: Some(uint64_value(if size == 0 {
-                DEFAULT_RING_SIZE
-            } else {
-                size
-            })),
+            minimum_ring_size: Some(uint64_value(if size == 0 { DEFAULT_RING_SIZE } else { size })),
             ..RingHashLbConfig::default()
         }));
         return;
@@ -68,17 +55,13 @@ pub(super) fn apply(cluster: &mut Cluster, settings: Option<&LoadBalancerSetting
         SimpleLb::RoundRobin => {
             cluster.set_lb_policy(LbPolicy::RoundRobin);
             if slow_start_config.is_some() {
-                cluster.lb_config = Some(LbConfig::RoundRobinLbConfig(RoundRobinLbConfig {
-                    slow_start_config,
-                }));
+                cluster.lb_config = Some(LbConfig::RoundRobinLbConfig(RoundRobinLbConfig { slow_start_config }));
             }
         }
         SimpleLb::Random => cluster.set_lb_policy(LbPolicy::Random),
         SimpleLb::Passthrough => {
             cluster.set_lb_policy(LbPolicy::ClusterProvided);
-            cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(
-                DiscoveryType::OriginalDst.into(),
-            ));
+            cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::OriginalDst.into()));
             cluster.eds_cluster_config = None;
         }
     }
@@ -86,9 +69,7 @@ pub(super) fn apply(cluster: &mut Cluster, settings: Option<&LoadBalancerSetting
 
 fn slow_start(settings: &LoadBalancerSettings) -> Option<SlowStartConfig> {
     let warmup = settings.warmup.as_ref();
-    let window = warmup
-        .and_then(|warmup| warmup.duration)
-        .or(settings.warmup_duration_secs)?;
+    let window = warmup.and_then(|warmup| warmup.duration).or(settings.warmup_duration_secs)?;
     Some(SlowStartConfig {
         slow_start_window: Some(duration(window)),
         aggression: Some(RuntimeDouble {
@@ -96,10 +77,6 @@ fn slow_start(settings: &LoadBalancerSettings) -> Option<SlowStartConfig> {
             // Envoy requires a key; this one is what istiod writes, and nobody sets it.
             runtime_key: "(".to_owned(),
         }),
-        min_weight_percent: Some(Percent {
-            value: warmup
-                .and_then(|warmup| warmup.minimum_percent)
-                .unwrap_or(10.0),
-        }),
+        min_weight_percent: Some(Percent { value: warmup.and_then(|warmup| warmup.minimum_percent).unwrap_or(10.0) }),
     })
 }

@@ -75,15 +75,6 @@ pub fn lower(world: &World, proxy: &ProxyContext, mesh: &MeshConfig) -> Lowered 
     let (mut listeners, routes) = listener::outbound(&scope);
     listeners.push(listener::virtual_outbound(&scope));
     listeners.push(inbound::virtual_inbound(&served));
-    let routes = routes
-        .iter()
-        .map(|name| route_configuration::build(&scope, name))
-        .collect();
-    Lowered {
-        listeners,
-        routes,
-        clusters,
-        endpoints,
-        findings: check(world, mesh),
-    }
+    let routes = routes.iter().map(|name| route_configuration::build(&scope, name)).collect();
+    Lowered { listeners, routes, clusters, endpoints, findings: check(world, mesh) }
 }

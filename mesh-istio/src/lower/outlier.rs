@@ -27,13 +27,10 @@ pub(super) fn lower(outlier: &OutlierDetection, compat: &Compat) -> v3::OutlierD
         out.consecutive_gateway_failure = u32_value(count);
         out.enforcing_consecutive_gateway_failure = enforcing(count);
     }
-    let replaced =
-        outlier.consecutive_5xx_errors.is_some() || outlier.consecutive_gateway_errors.is_some();
-    if let (Ok(count @ 1..), false, ConsecutiveErrors::Gateway) = (
-        u32::try_from(outlier.consecutive_errors),
-        replaced,
-        compat.consecutive_errors,
-    ) {
+    let replaced = outlier.consecutive_5xx_errors.is_some() || outlier.consecutive_gateway_errors.is_some();
+    if let (Ok(count @ 1..), false, ConsecutiveErrors::Gateway) =
+        (u32::try_from(outlier.consecutive_errors), replaced, compat.consecutive_errors)
+    {
         // As Istio 1.6 and earlier: only gateway errors eject.
         out.consecutive_gateway_failure = u32_value(count);
         out.enforcing_consecutive_gateway_failure = u32_value(100);
@@ -52,7 +49,5 @@ pub(super) fn lower(outlier: &OutlierDetection, compat: &Compat) -> v3::OutlierD
 
 /// The healthy share below which ejection is ignored. Istio always writes it, which switches Envoy's default of 50 % off.
 pub(super) fn panic_threshold(outlier: Option<&OutlierDetection>) -> Percent {
-    Percent {
-        value: outlier.map_or(0.0, |outlier| f64::from(outlier.min_health_percent)),
-    }
+    Percent { value: outlier.map_or(0.0, |outlier| f64::from(outlier.min_health_percent)) }
 }

@@ -15,8 +15,7 @@ use crate::mesh_config::Compat;
 use crate::object::HttpRetry;
 
 /// Istio's default conditions. The list of status codes that goes with them is empty since 1.24.
-const DEFAULT_RETRY_ON: &str =
-    "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
+const DEFAULT_RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
 const STATUS_CODES: &str = "retriable-status-codes";
 const DEFAULT_RETRIES: u32 = 2;
 const HOST_SELECTION_ATTEMPTS: i64 = 5;
@@ -24,34 +23,20 @@ const HOST_SELECTION_ATTEMPTS: i64 = 5;
 const MAX_BACK_OFF_FACTOR: u32 = 10;
 
 /// `hashed`: the only destination is chosen by a hash, so that a retry belongs where the first try went.
-pub(super) fn lower(
-    policy: Option<&HttpRetry>,
-    hashed: bool,
-    compat: &Compat,
-) -> Option<RetryPolicy> {
+pub(super) fn lower(policy: Option<&HttpRetry>, hashed: bool, compat: &Compat) -> Option<RetryPolicy> {
     let mut out = RetryPolicy {
         retry_on: DEFAULT_RETRY_ON.to_owned(),
         num_retries: u32_value(DEFAULT_RETRIES),
-        retry_host_predicate: if hashed {
-            Vec::new()
-        } else {
-            vec![previous_hosts()]
-        },
+        retry_host_predicate: if hashed { Vec::new() } else { vec![previous_hosts()] },
         host_selection_retry_max_attempts: HOST_SELECTION_ATTEMPTS,
-        retriable_status_codes: if compat.retries_default_503 {
-            vec![503]
-        } else {
-            Vec::new()
-        },
+        retriable_status_codes: if compat.retries_default_503 { vec![503] } else { Vec::new() },
         ..RetryPolicy::default()
     };
     let Some(policy) = policy else {
         return Some(out);
     };
     // 0 switches retries off.
-    let attempts = u32::try_from(policy.attempts)
-        .ok()
-        .filter(|attempts| *attempts > 0)?;
+    let attempts = u32::try_from(policy.attempts).ok().filter(|attempts| *attempts > 0)?;
     out.num_retries = u32_value(attempts);
     if !policy.retry_on.is_empty() {
         (out.retry_on, out.retriable_status_codes) = conditions(&policy.retry_on);
@@ -60,11 +45,9 @@ pub(super) fn lower(
     if policy.retry_remote_localities == Some(true) {
         out.retry_priority = Some(RetryPriority {
             name: "envoy.retry_priorities.previous_priorities".to_owned(),
-            config_type: Some(retry_priority::ConfigType::TypedConfig(pack(
-                &PreviousPrioritiesConfig {
-                    update_frequency: 2,
-                },
-            ))),
+            config_type: Some(retry_priority::ConfigType::TypedConfig(pack(&PreviousPrioritiesConfig {
+                update_frequency: 2,
+            }))),
         });
     }
     match policy.retry_ignore_previous_hosts {
@@ -74,10 +57,7 @@ pub(super) fn lower(
     }
     out.retry_back_off = policy.backoff.map(|base| RetryBackOff {
         base_interval: Some(duration(base)),
-        max_interval: Some(duration(
-            base.checked_mul(MAX_BACK_OFF_FACTOR)
-                .unwrap_or(Duration::MAX),
-        )),
+        max_interval: Some(duration(base.checked_mul(MAX_BACK_OFF_FACTOR).unwrap_or(Duration::MAX))),
     });
     Some(out)
 }
@@ -101,9 +81,7 @@ fn conditions(list: &str) -> (String, Vec<u32>) {
 fn previous_hosts() -> RetryHostPredicate {
     RetryHostPredicate {
         name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
-        config_type: Some(retry_host_predicate::ConfigType::TypedConfig(pack(
-            &PreviousHostsPredicate {},
-        ))),
+        config_type: Some(retry_host_predicate::ConfigType::TypedConfig(pack(&PreviousHostsPredicate {}))),
     }
 }
 
@@ -113,18 +91,9 @@ mod tests {
 
     #[test]
     fn numbers_become_status_codes() {
-        assert_eq!(
-            conditions("5xx, 503,409"),
-            ("5xx,retriable-status-codes".to_owned(), vec![503, 409])
-        );
-        assert_eq!(
-            conditions("503"),
-            ("retriable-status-codes".to_owned(), vec![503])
-        );
-        assert_eq!(
-            conditions("reset,retriable-status-codes,503").0,
-            "reset,retriable-status-codes"
-        );
+        assert_eq!(conditions("5xx, 503,409"), ("5xx,retriable-status-codes".to_owned(), vec![503, 409]));
+        assert_eq!(conditions("503"), ("retriable-status-codes".to_owned(), vec![503]));
+        assert_eq!(conditions("reset,retriable-status-codes,503").0, "reset,retriable-status-codes");
     }
 
     #[test]
@@ -132,45 +101,19 @@ mod tests {
         let compat = Compat::default();
         assert_eq!(lower(Some(&HttpRetry::default()), false, &compat), None);
         let default = lower(None, false, &compat).unwrap_or_default();
-        assert_eq!(
-            (
-                default.retry_on.as_str(),
-                default.retry_host_predicate.len()
-            ),
-            (DEFAULT_RETRY_ON, 1)
-        );
+        assert_eq!((default.retry_on.as_str(), default.retry_host_predicate.len()), (DEFAULT_RETRY_ON, 1));
         assert!(default.retriable_status_codes.is_empty());
-        assert!(
-            lower(None, true, &compat)
-                .unwrap_or_default()
-                .retry_host_predicate
-                .is_empty()
-        );
-        let old = Compat {
-            retries_default_503: true,
-            ..Compat::default()
-        };
-        assert_eq!(
-            lower(None, false, &old)
-                .unwrap_or_default()
-                .retriable_status_codes,
-            [503]
-        );
+        assert!(lower(None, true, &compat).unwrap_or_default().retry_host_predicate.is_empty());
+        let old = Compat { retries_default_503: true, ..Compat::default() };
+        assert_eq!(lower(None, false, &old).unwrap_or_default().retriable_status_codes, [503]);
     }
 
     #[test]
     fn the_longest_back_off_is_ten_times_the_first() {
-        let policy = HttpRetry {
-            attempts: 1,
-            backoff: Some(Duration::from_millis(40)),
-            ..HttpRetry::default()
-        };
+        let policy = HttpRetry { attempts: 1, backoff: Some(Duration::from_millis(40)), ..HttpRetry::default() };
         let back_off = lower(Some(&policy), false, &Compat::default())
             .and_then(|policy| policy.retry_back_off)
             .unwrap_or_default();
-        assert_eq!(
-            back_off.max_interval,
-            Some(duration(Duration::from_millis(400)))
-        );
+        assert_eq!(back_off.max_interval, Some(duration(Duration::from_millis(400))));
     }
 }

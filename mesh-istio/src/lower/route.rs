@@ -39,10 +39,7 @@ pub(super) fn of_virtual_service(place: &Place<'_>, spec: &VirtualService) -> Ve
         }
         for block in http.r#match.iter().filter(|block| applies(place, block)) {
             let route = lower(place, http, Some(block));
-            let last = route
-                .r#match
-                .as_ref()
-                .is_some_and(route_match::is_catch_all);
+            let last = route.r#match.as_ref().is_some_and(route_match::is_catch_all);
             out.push(route);
             if last {
                 return out;
@@ -63,10 +60,7 @@ fn rules<'a>(place: &Place<'_>, spec: &'a VirtualService) -> Cow<'a, [HttpRoute]
         return Cow::Borrowed(&spec.http);
     }
     let mut folded = spec.http[start].clone();
-    folded.route = spec.http[start..start + run]
-        .iter()
-        .flat_map(|http| http.route.iter().cloned())
-        .collect();
+    folded.route = spec.http[start..start + run].iter().flat_map(|http| http.route.iter().cloned()).collect();
     Cow::Owned(spec.http[..start].iter().cloned().chain([folded]).collect())
 }
 
@@ -76,12 +70,7 @@ fn applies(place: &Place<'_>, block: &HttpMatchRequest) -> bool {
         return false;
     }
     // Claims are only matched at gateways; ignoring the condition would match more than was asked for.
-    if block
-        .headers
-        .keys()
-        .chain(block.without_headers.keys())
-        .any(|name| name.starts_with("@request.auth.claims"))
-    {
+    if block.headers.keys().chain(block.without_headers.keys()).any(|name| name.starts_with("@request.auth.claims")) {
         return false;
     }
     if !block.gateways.is_empty() {
@@ -94,10 +83,7 @@ fn applies(place: &Place<'_>, block: &HttpMatchRequest) -> bool {
 
 fn lower(place: &Place<'_>, http: &HttpRoute, block: Option<&HttpMatchRequest>) -> Route {
     let mut out = Route {
-        name: match block
-            .map(|block| block.name.as_str())
-            .filter(|name| !name.is_empty())
-        {
+        name: match block.map(|block| block.name.as_str()).filter(|name| !name.is_empty()) {
             Some(name) if http.name.is_empty() => name.to_owned(),
             Some(name) => format!("{}.{name}", http.name),
             None => http.name.clone(),
@@ -116,37 +102,27 @@ fn lower(place: &Place<'_>, http: &HttpRoute, block: Option<&HttpMatchRequest>) 
     } else {
         route_action::forward(place, http, &mut out);
     }
-    out.decorator = Some(Decorator {
-        operation: operation(&out, &place.object.id.name, place.port),
-        ..Decorator::default()
-    });
+    out.decorator =
+        Some(Decorator { operation: operation(&out, &place.object.id.name, place.port), ..Decorator::default() });
     if let Some(fault) = &http.fault {
-        out.typed_per_filter_config
-            .insert(filters::FAULT.to_owned(), fault::lower(fault));
+        out.typed_per_filter_config.insert(filters::FAULT.to_owned(), fault::lower(fault));
     }
     if let Some(cors) = &http.cors_policy {
-        out.typed_per_filter_config
-            .insert(filters::CORS.to_owned(), cors::lower(cors));
+        out.typed_per_filter_config.insert(filters::CORS.to_owned(), cors::lower(cors));
     }
     out
 }
 
 /// The name of the operation in traces: host and port of the only destination, else name and port of the VirtualService; then the path.
 fn operation(route: &Route, virtual_service: &str, port: u32) -> String {
-    let path = match route
-        .r#match
-        .as_ref()
-        .and_then(|m| m.path_specifier.as_ref())
-    {
+    let path = match route.r#match.as_ref().and_then(|m| m.path_specifier.as_ref()) {
         Some(PathSpecifier::Prefix(prefix)) => format!("{prefix}*"),
         Some(PathSpecifier::Path(path)) => path.clone(),
         Some(PathSpecifier::SafeRegex(regex)) => regex.regex.clone(),
         _ => "/*".to_owned(),
     };
-    if let Some(Action::Route(RouteAction {
-        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)),
-        ..
-    })) = &route.action
+    if let Some(Action::Route(RouteAction { cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)), .. })) =
+        &route.action
         && let [_, port, _, host] = cluster.split('|').collect::<Vec<_>>().as_slice()
     {
         return format!("{host}:{port}{path}");
@@ -156,16 +132,8 @@ fn operation(route: &Route, virtual_service: &str, port: u32) -> String {
 
 /// The route of a service that no VirtualService is for.
 #[allow(deprecated, reason = "istiod still writes max_grpc_timeout")]
-pub(super) fn of_service(
-    scope: &Scope<'_>,
-    service: &RegistryService,
-    port: &ServicePort,
-) -> Route {
-    let policy = effective(
-        scope.rule(service).and_then(|rule| rule.traffic_policy),
-        None,
-        port.number,
-    );
+pub(super) fn of_service(scope: &Scope<'_>, service: &RegistryService, port: &ServicePort) -> Route {
+    let policy = effective(scope.rule(service).and_then(|rule| rule.traffic_policy), None, port.number);
     let hash = hash::lower(&policy);
     Route {
         name: "default".to_owned(),

@@ -5,31 +5,22 @@ use mesh_proto::envoy::config::route::v3::redirect_action::{
     PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier,
 };
 use mesh_proto::envoy::config::route::v3::route::Action;
-use mesh_proto::envoy::config::route::v3::route_action::{
-    ClusterSpecifier, HostRewriteSpecifier, RequestMirrorPolicy,
-};
+use mesh_proto::envoy::config::route::v3::route_action::{ClusterSpecifier, HostRewriteSpecifier, RequestMirrorPolicy};
 use mesh_proto::envoy::config::route::v3::weighted_cluster::{ClusterWeight, cluster_weight};
-use mesh_proto::envoy::config::route::v3::{
-    DirectResponseAction, RedirectAction, Route, RouteAction, WeightedCluster,
-};
+use mesh_proto::envoy::config::route::v3::{DirectResponseAction, RedirectAction, Route, RouteAction, WeightedCluster};
 use mesh_proto::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
 use mesh_proto::envoy::r#type::v3::FractionalPercent;
 
 use super::route::Place;
 use super::values::{bool_value, duration, hundredths, millionths, seconds, u32_value};
 use super::{hash, headers, names, retry, route_match};
-use crate::object::{
-    DerivePort, Destination, HttpDirectResponse, HttpRedirect, HttpRoute, HttpRouteDestination,
-};
+use crate::object::{DerivePort, Destination, HttpDirectResponse, HttpRedirect, HttpRoute, HttpRouteDestination};
 
 /// Standard base64, as proto3 JSON writes bytes.
 pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
     use base64::Engine as _;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-    STANDARD
-        .decode(text)
-        .or_else(|_| URL_SAFE.decode(text))
-        .ok()
+    STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok()
 }
 
 /// Sets the action of a route that forwards, and what its destinations say of headers.
@@ -40,11 +31,7 @@ pub(super) fn forward(place: &Place<'_>, http: &HttpRoute, out: &mut Route) {
         max_grpc_timeout: http.timeout.map(duration).or_else(|| seconds(0)),
         ..RouteAction::default()
     };
-    let hashes: Vec<_> = http
-        .route
-        .iter()
-        .map(|target| hash_policy(place, target))
-        .collect();
+    let hashes: Vec<_> = http.route.iter().map(|target| hash_policy(place, target)).collect();
     let hashed = http.route.len() == 1 && hashes.iter().any(Option::is_some);
     action.retry_policy = retry::lower(http.retries.as_ref(), hashed, &place.scope.mesh.compat);
     let mut authority = None;
@@ -69,38 +56,21 @@ pub(super) fn forward(place: &Place<'_>, http: &HttpRoute, out: &mut Route) {
 
     // A weight of 0 beside others gets nothing; alone, a weight means nothing.
     let single = http.route.len() == 1;
-    let targets: Vec<_> = http
-        .route
-        .iter()
-        .zip(hashes)
-        .filter(|(target, _)| single || target.weight.unwrap_or(0) > 0)
-        .collect();
-    action.hash_policy = targets
-        .iter()
-        .filter_map(|(_, hash)| hash.clone())
-        .collect();
+    let targets: Vec<_> =
+        http.route.iter().zip(hashes).filter(|(target, _)| single || target.weight.unwrap_or(0) > 0).collect();
+    action.hash_policy = targets.iter().filter_map(|(_, hash)| hash.clone()).collect();
     if let [(target, _)] = targets.as_slice() {
         let operations = headers::lower(target.headers.as_ref());
         out.request_headers_to_add.extend(operations.request_add);
-        out.request_headers_to_remove
-            .extend(operations.request_remove);
+        out.request_headers_to_remove.extend(operations.request_remove);
         out.response_headers_to_add.extend(operations.response_add);
-        out.response_headers_to_remove
-            .extend(operations.response_remove);
+        out.response_headers_to_remove.extend(operations.response_remove);
         authority = authority.or(operations.authority);
-        action.cluster_specifier = Some(ClusterSpecifier::Cluster(cluster(
-            place,
-            target.destination.as_ref(),
-        )));
+        action.cluster_specifier = Some(ClusterSpecifier::Cluster(cluster(place, target.destination.as_ref())));
     } else {
-        let clusters = targets
-            .iter()
-            .map(|(target, _)| weighted(place, target))
-            .collect();
-        action.cluster_specifier = Some(ClusterSpecifier::WeightedClusters(WeightedCluster {
-            clusters,
-            ..WeightedCluster::default()
-        }));
+        let clusters = targets.iter().map(|(target, _)| weighted(place, target)).collect();
+        action.cluster_specifier =
+            Some(ClusterSpecifier::WeightedClusters(WeightedCluster { clusters, ..WeightedCluster::default() }));
     }
     action.host_rewrite_specifier = authority.map(HostRewriteSpecifier::HostRewriteLiteral);
     out.action = Some(Action::Route(action));
@@ -110,19 +80,12 @@ fn weighted(place: &Place<'_>, target: &HttpRouteDestination) -> ClusterWeight {
     let operations = headers::lower(target.headers.as_ref());
     ClusterWeight {
         name: cluster(place, target.destination.as_ref()),
-        weight: u32_value(
-            target
-                .weight
-                .and_then(|weight| u32::try_from(weight).ok())
-                .unwrap_or(0),
-        ),
+        weight: u32_value(target.weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(0)),
         request_headers_to_add: operations.request_add,
         request_headers_to_remove: operations.request_remove,
         response_headers_to_add: operations.response_add,
         response_headers_to_remove: operations.response_remove,
-        host_rewrite_specifier: operations
-            .authority
-            .map(cluster_weight::HostRewriteSpecifier::HostRewriteLiteral),
+        host_rewrite_specifier: operations.authority.map(cluster_weight::HostRewriteSpecifier::HostRewriteLiteral),
         ..ClusterWeight::default()
     }
 }
@@ -131,11 +94,7 @@ fn hash_policy(
     place: &Place<'_>,
     target: &HttpRouteDestination,
 ) -> Option<mesh_proto::envoy::config::route::v3::route_action::HashPolicy> {
-    hash::lower(
-        &place
-            .scope
-            .policy_of_destination(target.destination.as_ref()?, &place.object.id.namespace),
-    )
+    hash::lower(&place.scope.policy_of_destination(target.destination.as_ref()?, &place.object.id.namespace))
 }
 
 /// The cluster of a destination: its port, else the one that was called. Nothing checks here that it exists: a request finds out (`NC`).
@@ -144,10 +103,7 @@ fn cluster(place: &Place<'_>, destination: Option<&Destination>) -> String {
         return String::new();
     };
     let host = place.scope.host(destination, &place.object.id.namespace);
-    let port = destination
-        .port
-        .as_ref()
-        .map_or(place.port, |port| port.number);
+    let port = destination.port.as_ref().map_or(place.port, |port| port.number);
     names::outbound_cluster(port, &destination.subset, &host)
 }
 
@@ -171,16 +127,8 @@ fn mirrors(place: &Place<'_>, http: &HttpRoute) -> Vec<RequestMirrorPolicy> {
         (share.numerator > 0).then(|| policy(destination, share))
     });
     let several = http.mirrors.iter().filter_map(|mirror| {
-        let share = mirror
-            .percentage
-            .as_ref()
-            .map_or_else(|| hundredths(100), |percent| millionths(percent.value));
-        (share.numerator > 0).then(|| {
-            mirror
-                .destination
-                .as_ref()
-                .map(|destination| policy(destination, share))
-        })?
+        let share = mirror.percentage.as_ref().map_or_else(|| hundredths(100), |percent| millionths(percent.value));
+        (share.numerator > 0).then(|| mirror.destination.as_ref().map(|destination| policy(destination, share)))?
     });
     one.into_iter().chain(several).collect()
 }
@@ -199,8 +147,7 @@ pub(super) fn redirect(redirect: &HttpRedirect, port: u32) -> Option<Action> {
     Some(Action::Redirect(RedirectAction {
         host_redirect: redirect.authority.clone(),
         path_rewrite_specifier: text(&redirect.uri).map(PathRewriteSpecifier::PathRedirect),
-        scheme_rewrite_specifier: text(&redirect.scheme)
-            .map(SchemeRewriteSpecifier::SchemeRedirect),
+        scheme_rewrite_specifier: text(&redirect.scheme).map(SchemeRewriteSpecifier::SchemeRedirect),
         port_redirect: match (redirect.port, redirect.derive_port) {
             (Some(port), _) => port,
             (None, Some(DerivePort::FromRequestPort)) => port,
@@ -213,20 +160,14 @@ pub(super) fn redirect(redirect: &HttpRedirect, port: u32) -> Option<Action> {
 }
 
 pub(super) fn direct_response(response: &HttpDirectResponse) -> Action {
-    let body = response
-        .body
-        .as_ref()
-        .and_then(|body| match (&body.string, &body.bytes) {
-            (Some(text), _) => Some(data_source::Specifier::InlineString(text.clone())),
-            (None, Some(text)) => base64(text).map(data_source::Specifier::InlineBytes),
-            (None, None) => None,
-        });
+    let body = response.body.as_ref().and_then(|body| match (&body.string, &body.bytes) {
+        (Some(text), _) => Some(data_source::Specifier::InlineString(text.clone())),
+        (None, Some(text)) => base64(text).map(data_source::Specifier::InlineBytes),
+        (None, None) => None,
+    });
     Action::DirectResponse(DirectResponseAction {
         status: response.status,
-        body: body.map(|specifier| DataSource {
-            specifier: Some(specifier),
-            ..DataSource::default()
-        }),
+        body: body.map(|specifier| DataSource { specifier: Some(specifier), ..DataSource::default() }),
         ..DirectResponseAction::default()
     })
 }

@@ -8,9 +8,7 @@ use std::fmt;
 
 use mesh_proto::envoy::config::route::v3::route::Action;
 use mesh_proto::envoy::config::route::v3::route_action::ClusterSpecifier;
-use mesh_proto::envoy::config::route::v3::{
-    DirectResponseAction, Route, RouteAction, RouteConfiguration, VirtualHost,
-};
+use mesh_proto::envoy::config::route::v3::{DirectResponseAction, Route, RouteAction, RouteConfiguration, VirtualHost};
 
 use super::route::{self, Place};
 use super::scope::Scope;
@@ -87,39 +85,22 @@ fn virtual_hosts(scope: &Scope<'_>, port: u32) -> Vec<VirtualHost> {
         let mut of_services: Vec<&str> = Vec::new();
         let mut alone: Vec<&str> = Vec::new();
         for name in &virtual_service.hosts {
-            let matched: Vec<&str> = services
-                .keys()
-                .copied()
-                .filter(|hostname| host::subset_of(hostname, name))
-                .collect();
+            let matched: Vec<&str> =
+                services.keys().copied().filter(|hostname| host::subset_of(hostname, name)).collect();
             if matched.is_empty() {
                 alone.push(name);
             }
-            of_services.extend(
-                matched
-                    .into_iter()
-                    .filter(|hostname| chosen.get(hostname) == Some(&index)),
-            );
+            of_services.extend(matched.into_iter().filter(|hostname| chosen.get(hostname) == Some(&index)));
         }
-        of_services.retain(|hostname| {
-            services
-                .get(hostname)
-                .is_some_and(|(_, port)| port.protocol.is_http_or_auto())
-        });
+        of_services.retain(|hostname| services.get(hostname).is_some_and(|(_, port)| port.protocol.is_http_or_auto()));
         if port != HTTP_PORT {
             alone.clear();
         }
         if of_services.is_empty() && alone.is_empty() {
             continue;
         }
-        let routes = route::of_virtual_service(
-            &Place {
-                scope,
-                object: virtual_service.object,
-                port,
-            },
-            virtual_service.spec,
-        );
+        let routes =
+            route::of_virtual_service(&Place { scope, object: virtual_service.object, port }, virtual_service.spec);
         if routes.is_empty() {
             continue;
         }
@@ -155,10 +136,7 @@ fn virtual_hosts(scope: &Scope<'_>, port: u32) -> Vec<VirtualHost> {
 }
 
 /// For each service host the VirtualService it gets: the first with the exact host, else the first with the most specific wildcard.
-fn choose<'a>(
-    scope: &Scope<'_>,
-    hostnames: impl Iterator<Item = &'a str>,
-) -> BTreeMap<&'a str, usize> {
+fn choose<'a>(scope: &Scope<'_>, hostnames: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, usize> {
     let all: &[MeshVirtualService<'_>] = &scope.virtual_services;
     let mut first: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, virtual_service) in all.iter().enumerate() {
@@ -175,10 +153,7 @@ fn choose<'a>(
 
 /// The first virtual host of a name and the first owner of a domain win; full names are nobody else's short names.
 fn without_duplicates(candidates: Vec<Candidate>, port: u32) -> Vec<VirtualHost> {
-    let full_names: BTreeSet<String> = candidates
-        .iter()
-        .map(|candidate| candidate.hostname.clone())
-        .collect();
+    let full_names: BTreeSet<String> = candidates.iter().map(|candidate| candidate.hostname.clone()).collect();
     let mut taken: BTreeSet<String> = BTreeSet::new();
     let mut names: BTreeSet<String> = BTreeSet::new();
     let mut out = Vec::new();
@@ -188,12 +163,8 @@ fn without_duplicates(candidates: Vec<Candidate>, port: u32) -> Vec<VirtualHost>
             continue;
         }
         let free = |domain: &String| domain == &candidate.hostname || !full_names.contains(domain);
-        let domains: Vec<String> = candidate
-            .domains
-            .into_iter()
-            .filter(free)
-            .filter(|domain| taken.insert(domain.clone()))
-            .collect();
+        let domains: Vec<String> =
+            candidate.domains.into_iter().filter(free).filter(|domain| taken.insert(domain.clone())).collect();
         if domains.is_empty() {
             continue;
         }
@@ -224,10 +195,7 @@ fn catch_all(scope: &Scope<'_>) -> VirtualHost {
         }
         OutboundTrafficPolicy::RegistryOnly => (
             "block_all",
-            Action::DirectResponse(DirectResponseAction {
-                status: 502,
-                ..DirectResponseAction::default()
-            }),
+            Action::DirectResponse(DirectResponseAction { status: 502, ..DirectResponseAction::default() }),
         ),
     };
     let only = Route {

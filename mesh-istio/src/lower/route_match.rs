@@ -4,19 +4,14 @@ use mesh_proto::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use mesh_proto::envoy::config::route::v3::query_parameter_matcher::QueryParameterMatchSpecifier;
 use mesh_proto::envoy::config::route::v3::route_match::PathSpecifier;
 use mesh_proto::envoy::config::route::v3::{HeaderMatcher, QueryParameterMatcher, RouteMatch};
-use mesh_proto::envoy::r#type::matcher::v3::{
-    RegexMatcher, StringMatcher, string_matcher::MatchPattern,
-};
+use mesh_proto::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher::MatchPattern};
 
 use super::values::bool_value;
 use crate::object::{HttpMatchRequest, StringMatch};
 
 /// Matches every request.
 pub(super) fn everything() -> RouteMatch {
-    RouteMatch {
-        path_specifier: Some(PathSpecifier::Prefix("/".to_owned())),
-        ..RouteMatch::default()
-    }
+    RouteMatch { path_specifier: Some(PathSpecifier::Prefix("/".to_owned())), ..RouteMatch::default() }
 }
 
 pub(super) fn lower(block: Option<&HttpMatchRequest>) -> RouteMatch {
@@ -28,11 +23,7 @@ pub(super) fn lower(block: Option<&HttpMatchRequest>) -> RouteMatch {
     for (name, value) in block.headers.iter().filter(|(name, _)| !reserved(name)) {
         out.headers.push(header(name, value));
     }
-    for (name, value) in block
-        .without_headers
-        .iter()
-        .filter(|(name, _)| !reserved(name))
-    {
+    for (name, value) in block.without_headers.iter().filter(|(name, _)| !reserved(name)) {
         out.headers.push(HeaderMatcher {
             invert_match: true,
             // A missing header has no value that could match, so it passes.
@@ -42,31 +33,16 @@ pub(super) fn lower(block: Option<&HttpMatchRequest>) -> RouteMatch {
     }
     out.headers.sort_by(|a, b| a.name.cmp(&b.name));
     match &block.uri {
-        Some(StringMatch::Exact(path)) => {
-            out.path_specifier = Some(PathSpecifier::Path(path.clone()))
-        }
-        Some(StringMatch::Prefix(prefix)) => {
-            out.path_specifier = Some(PathSpecifier::Prefix(prefix.clone()))
-        }
-        Some(StringMatch::Regex(regex)) => {
-            out.path_specifier = Some(PathSpecifier::SafeRegex(self::regex(regex)))
-        }
+        Some(StringMatch::Exact(path)) => out.path_specifier = Some(PathSpecifier::Path(path.clone())),
+        Some(StringMatch::Prefix(prefix)) => out.path_specifier = Some(PathSpecifier::Prefix(prefix.clone())),
+        Some(StringMatch::Regex(regex)) => out.path_specifier = Some(PathSpecifier::SafeRegex(self::regex(regex))),
         Some(StringMatch::Present) | None => {}
     }
     out.case_sensitive = bool_value(!block.ignore_uri_case);
-    for (name, value) in [
-        (":method", &block.method),
-        (":authority", &block.authority),
-        (":scheme", &block.scheme),
-    ] {
-        out.headers
-            .extend(value.as_ref().map(|value| header(name, value)));
+    for (name, value) in [(":method", &block.method), (":authority", &block.authority), (":scheme", &block.scheme)] {
+        out.headers.extend(value.as_ref().map(|value| header(name, value)));
     }
-    out.query_parameters = block
-        .query_params
-        .iter()
-        .map(|(name, value)| query_parameter(name, value))
-        .collect();
+    out.query_parameters = block.query_params.iter().map(|(name, value)| query_parameter(name, value)).collect();
     out
 }
 
@@ -85,11 +61,7 @@ fn header(name: &str, value: &StringMatch) -> HeaderMatcher {
         Some(matcher) => HeaderMatchSpecifier::StringMatch(matcher),
         None => HeaderMatchSpecifier::PresentMatch(true),
     };
-    HeaderMatcher {
-        name: name.to_owned(),
-        header_match_specifier: Some(specifier),
-        ..HeaderMatcher::default()
-    }
+    HeaderMatcher { name: name.to_owned(), header_match_specifier: Some(specifier), ..HeaderMatcher::default() }
 }
 
 fn query_parameter(name: &str, value: &StringMatch) -> QueryParameterMatcher {
@@ -97,10 +69,7 @@ fn query_parameter(name: &str, value: &StringMatch) -> QueryParameterMatcher {
         Some(matcher) => QueryParameterMatchSpecifier::StringMatch(matcher),
         None => QueryParameterMatchSpecifier::PresentMatch(true),
     };
-    QueryParameterMatcher {
-        name: name.to_owned(),
-        query_parameter_match_specifier: Some(specifier),
-    }
+    QueryParameterMatcher { name: name.to_owned(), query_parameter_match_specifier: Some(specifier) }
 }
 
 /// A matcher of text; `None` when only presence is asked for.
@@ -112,15 +81,9 @@ pub(super) fn string(value: &StringMatch) -> Option<StringMatcher> {
         StringMatch::Prefix(text) => MatchPattern::Prefix(text.clone()),
         StringMatch::Regex(text) => MatchPattern::SafeRegex(regex(text)),
     };
-    Some(StringMatcher {
-        match_pattern: Some(pattern),
-        ignore_case: false,
-    })
+    Some(StringMatcher { match_pattern: Some(pattern), ignore_case: false })
 }
 
 pub(super) fn regex(regex: &str) -> RegexMatcher {
-    RegexMatcher {
-        regex: regex.to_owned(),
-        ..RegexMatcher::default()
-    }
+    RegexMatcher { regex: regex.to_owned(), ..RegexMatcher::default() }
 }

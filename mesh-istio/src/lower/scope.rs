@@ -8,9 +8,7 @@ use crate::mesh_config::MeshConfig;
 use crate::object::Destination;
 use crate::proxy::ProxyContext;
 use crate::registry::{Registry, RegistryService};
-use crate::select::{
-    self, DestinationRules, EffectivePolicy, MergedRule, MeshVirtualService, host,
-};
+use crate::select::{self, DestinationRules, EffectivePolicy, MergedRule, MeshVirtualService, host};
 use crate::world::World;
 
 pub(super) struct Scope<'a> {
@@ -27,21 +25,13 @@ pub(super) struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn new(
-        world: &'a World,
-        registry: &'a Registry,
-        proxy: &'a ProxyContext,
-        mesh: &'a MeshConfig,
-    ) -> Self {
+    pub(super) fn new(world: &'a World, registry: &'a Registry, proxy: &'a ProxyContext, mesh: &'a MeshConfig) -> Self {
         let services = select::services(registry, mesh, &proxy.namespace);
         Self {
             proxy,
             mesh,
             registry,
-            by_host: services
-                .iter()
-                .map(|service| (service.hostname.as_str(), *service))
-                .collect(),
+            by_host: services.iter().map(|service| (service.hostname.as_str(), *service)).collect(),
             services,
             rules: DestinationRules::build(world, mesh),
             virtual_services: select::virtual_services(world, mesh, &proxy.namespace),
@@ -55,8 +45,7 @@ impl<'a> Scope<'a> {
 
     /// The DestinationRule that holds for calls of the proxy to a service.
     pub(super) fn rule(&self, service: &RegistryService) -> Option<&MergedRule<'a>> {
-        self.rules
-            .find(service, &self.proxy.namespace, &self.proxy.labels)
+        self.rules.find(service, &self.proxy.namespace, &self.proxy.labels)
     }
 
     /// The host that a destination in an object of `namespace` means.
@@ -65,27 +54,13 @@ impl<'a> Scope<'a> {
     }
 
     /// The policy by which a destination's hash key is chosen: entries by port count only when the destination names its port.
-    pub(super) fn policy_of_destination(
-        &self,
-        destination: &Destination,
-        namespace: &str,
-    ) -> EffectivePolicy<'_> {
-        let rule = self
-            .service(&self.host(destination, namespace))
-            .and_then(|service| self.rule(service));
+    pub(super) fn policy_of_destination(&self, destination: &Destination, namespace: &str) -> EffectivePolicy<'_> {
+        let rule = self.service(&self.host(destination, namespace)).and_then(|service| self.rule(service));
         let Some(rule) = rule else {
             return EffectivePolicy::default();
         };
-        let subset = if destination.subset.is_empty() {
-            None
-        } else {
-            rule.subset(&destination.subset)
-        };
+        let subset = if destination.subset.is_empty() { None } else { rule.subset(&destination.subset) };
         // No port entry has the number 0.
-        select::effective(
-            rule.traffic_policy,
-            subset,
-            destination.port.as_ref().map_or(0, |port| port.number),
-        )
+        select::effective(rule.traffic_policy, subset, destination.port.as_ref().map_or(0, |port| port.number))
     }
 }

@@ -23,61 +23,38 @@ pub(super) struct Upstream<'a> {
     pub(super) http2: bool,
 }
 
-pub(super) fn socket(
-    settings: Option<&ClientTlsSettings>,
-    upstream: &Upstream<'_>,
-) -> Option<TransportSocket> {
+pub(super) fn socket(settings: Option<&ClientTlsSettings>, upstream: &Upstream<'_>) -> Option<TransportSocket> {
     let settings = settings?;
     let mutual = match settings.mode {
         TlsMode::Disable => return None,
         TlsMode::IstioMutual => true,
         TlsMode::Simple | TlsMode::Mutual => false,
     };
-    let names: &[String] = if settings.subject_alt_names.is_empty() && mutual {
-        upstream.identities
-    } else {
-        &settings.subject_alt_names
-    };
-    let match_names = names.iter().map(|name| StringMatcher {
-        match_pattern: Some(MatchPattern::Exact(name.clone())),
-        ignore_case: false,
-    });
-    #[allow(
-        deprecated,
-        reason = "istiod writes the older field, which takes URIs and DNS names alike"
-    )]
-    let validation = tls::CertificateValidationContext {
-        match_subject_alt_names: match_names.collect(),
-        ..Default::default()
-    };
+    let names: &[String] =
+        if settings.subject_alt_names.is_empty() && mutual { upstream.identities } else { &settings.subject_alt_names };
+    let match_names = names
+        .iter()
+        .map(|name| StringMatcher { match_pattern: Some(MatchPattern::Exact(name.clone())), ignore_case: false });
+    #[allow(deprecated, reason = "istiod writes the older field, which takes URIs and DNS names alike")]
+    let validation =
+        tls::CertificateValidationContext { match_subject_alt_names: match_names.collect(), ..Default::default() };
     let root = if mutual {
         Some("ROOTCA".to_owned())
     } else if settings.insecure_skip_verify == Some(true) {
         None
     } else {
-        Some(file_secret(
-            "file-root",
-            &[&settings.ca_certificates],
-            "system",
-        ))
+        Some(file_secret("file-root", &[&settings.ca_certificates], "system"))
     };
     let own = match settings.mode {
         TlsMode::IstioMutual => Some("default".to_owned()),
         TlsMode::Mutual if !settings.credential_name.is_empty() => {
             Some(format!("kubernetes://{}", settings.credential_name))
         }
-        TlsMode::Mutual => Some(file_secret(
-            "file-cert",
-            &[&settings.client_certificate, &settings.private_key],
-            "",
-        )),
+        TlsMode::Mutual => Some(file_secret("file-cert", &[&settings.client_certificate, &settings.private_key], "")),
         _ => None,
     };
-    let mut alpn: Vec<String> = if mutual {
-        vec!["istio-peer-exchange".to_owned(), "istio".to_owned()]
-    } else {
-        Vec::new()
-    };
+    let mut alpn: Vec<String> =
+        if mutual { vec!["istio-peer-exchange".to_owned(), "istio".to_owned()] } else { Vec::new() };
     if upstream.http2 {
         alpn.push("h2".to_owned());
     }
@@ -99,15 +76,9 @@ pub(super) fn socket(
             )),
             ..tls::CommonTlsContext::default()
         }),
-        sni: if settings.sni.is_empty() && mutual {
-            upstream.server_name.clone()
-        } else {
-            settings.sni.clone()
-        },
+        sni: if settings.sni.is_empty() && mutual { upstream.server_name.clone() } else { settings.sni.clone() },
         auto_host_sni: settings.sni.is_empty() && !mutual,
-        auto_sni_san_validation: !mutual
-            && names.is_empty()
-            && settings.insecure_skip_verify != Some(true),
+        auto_sni_san_validation: !mutual && names.is_empty() && settings.insecure_skip_verify != Some(true),
         ..tls::UpstreamTlsContext::default()
     };
     Some(TransportSocket {
@@ -118,25 +89,16 @@ pub(super) fn socket(
 
 /// The name by which istiod refers to files: `file-cert:cert~key`.
 fn file_secret(prefix: &str, files: &[&String], none: &str) -> String {
-    let joined = files
-        .iter()
-        .map(|file| file.as_str())
-        .collect::<Vec<_>>()
-        .join("~");
-    format!(
-        "{prefix}:{}",
-        if joined.is_empty() { none } else { &joined }
-    )
+    let joined = files.iter().map(|file| file.as_str()).collect::<Vec<_>>().join("~");
+    format!("{prefix}:{}", if joined.is_empty() { none } else { &joined })
 }
 
 fn secret(name: String) -> tls::SdsSecretConfig {
     let grpc = core::GrpcService {
-        target_specifier: Some(core::grpc_service::TargetSpecifier::EnvoyGrpc(
-            core::grpc_service::EnvoyGrpc {
-                cluster_name: "sds-grpc".to_owned(),
-                ..core::grpc_service::EnvoyGrpc::default()
-            },
-        )),
+        target_specifier: Some(core::grpc_service::TargetSpecifier::EnvoyGrpc(core::grpc_service::EnvoyGrpc {
+            cluster_name: "sds-grpc".to_owned(),
+            ..core::grpc_service::EnvoyGrpc::default()
+        })),
         ..core::GrpcService::default()
     };
     let api = core::ApiConfigSource {
@@ -151,9 +113,7 @@ fn secret(name: String) -> tls::SdsSecretConfig {
         sds_config: Some(core::ConfigSource {
             initial_fetch_timeout: seconds(0),
             resource_api_version: core::ApiVersion::V3.into(),
-            config_source_specifier: Some(
-                core::config_source::ConfigSourceSpecifier::ApiConfigSource(api),
-            ),
+            config_source_specifier: Some(core::config_source::ConfigSourceSpecifier::ApiConfigSource(api)),
             ..core::ConfigSource::default()
         }),
     }

@@ -28,46 +28,28 @@ pub(super) fn bool_value(value: bool) -> Option<protobuf::BoolValue> {
 }
 
 pub(super) fn text(value: impl Into<String>) -> protobuf::Value {
-    protobuf::Value {
-        kind: Some(Kind::StringValue(value.into())),
-    }
+    protobuf::Value { kind: Some(Kind::StringValue(value.into())) }
 }
 
 pub(super) fn truth(value: bool) -> protobuf::Value {
-    protobuf::Value {
-        kind: Some(Kind::BoolValue(value)),
-    }
+    protobuf::Value { kind: Some(Kind::BoolValue(value)) }
 }
 
-pub(super) fn object<'a>(
-    fields: impl IntoIterator<Item = (&'a str, protobuf::Value)>,
-) -> protobuf::Struct {
-    protobuf::Struct {
-        fields: fields
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect(),
-    }
+pub(super) fn object<'a>(fields: impl IntoIterator<Item = (&'a str, protobuf::Value)>) -> protobuf::Struct {
+    protobuf::Struct { fields: fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect() }
 }
 
 pub(super) fn nested(value: protobuf::Struct) -> protobuf::Value {
-    protobuf::Value {
-        kind: Some(Kind::StructValue(value)),
-    }
+    protobuf::Value { kind: Some(Kind::StructValue(value)) }
 }
 
 pub(super) fn list(values: Vec<protobuf::Value>) -> protobuf::Value {
-    protobuf::Value {
-        kind: Some(Kind::ListValue(protobuf::ListValue { values })),
-    }
+    protobuf::Value { kind: Some(Kind::ListValue(protobuf::ListValue { values })) }
 }
 
 /// Metadata under Istio's own key.
 pub(super) fn istio_metadata(fields: protobuf::Struct) -> core::Metadata {
-    core::Metadata {
-        filter_metadata: [("istio".to_owned(), fields)].into(),
-        ..core::Metadata::default()
-    }
+    core::Metadata { filter_metadata: [("istio".to_owned(), fields)].into(), ..core::Metadata::default() }
 }
 
 /// Metadata that names the object which decided.
@@ -87,15 +69,10 @@ pub(super) fn socket_address(address: &str, port: u32) -> core::SocketAddress {
 pub(super) fn address(address: &str, port: u32) -> core::Address {
     use core::address::Address;
     let address = match address.strip_prefix("unix://") {
-        Some(path) => Address::Pipe(core::Pipe {
-            path: path.to_owned(),
-            mode: 0,
-        }),
+        Some(path) => Address::Pipe(core::Pipe { path: path.to_owned(), mode: 0 }),
         None => Address::SocketAddress(socket_address(address, port)),
     };
-    core::Address {
-        address: Some(address),
-    }
+    core::Address { address: Some(address) }
 }
 
 /// The config source by which everything that istiod sends refers to the same stream.
@@ -103,33 +80,21 @@ pub(super) fn ads() -> core::ConfigSource {
     core::ConfigSource {
         initial_fetch_timeout: seconds(0),
         resource_api_version: core::ApiVersion::V3.into(),
-        config_source_specifier: Some(core::config_source::ConfigSourceSpecifier::Ads(
-            core::AggregatedConfigSource {},
-        )),
+        config_source_specifier: Some(core::config_source::ConfigSourceSpecifier::Ads(core::AggregatedConfigSource {})),
         ..core::ConfigSource::default()
     }
 }
 
 /// Percents with a fraction, in Istio's resolution of a millionth.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "clamped to 0..=1_000_000 before the cast"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=1_000_000 before the cast")]
 pub(super) fn millionths(percent: f64) -> FractionalPercent {
     let numerator = (percent * 10_000.0).clamp(0.0, 1_000_000.0) as u32;
-    FractionalPercent {
-        numerator,
-        denominator: DenominatorType::Million.into(),
-    }
+    FractionalPercent { numerator, denominator: DenominatorType::Million.into() }
 }
 
 /// Whole percents.
 pub(super) fn hundredths(percent: u32) -> FractionalPercent {
-    FractionalPercent {
-        numerator: percent.min(100),
-        denominator: DenominatorType::Hundred.into(),
-    }
+    FractionalPercent { numerator: percent.min(100), denominator: DenominatorType::Hundred.into() }
 }
 
 #[cfg(test)]

@@ -28,20 +28,11 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     pub(crate) fn report(&mut self, node: &Node, code: &'static str, reason: impl Into<String>) {
-        self.problems.push(Problem {
-            code,
-            field: self.path.clone(),
-            line: node.line,
-            reason: reason.into(),
-        });
+        self.problems.push(Problem { code, field: self.path.clone(), line: node.line, reason: reason.into() });
     }
 
     fn wrong_type<T>(&mut self, node: &Node, wanted: &str) -> Option<T> {
-        self.report(
-            node,
-            code::WRONG_TYPE,
-            format!("expected {wanted}, found {}", node.describe()),
-        );
+        self.report(node, code::WRONG_TYPE, format!("expected {wanted}, found {}", node.describe()));
         None
     }
 
@@ -74,12 +65,9 @@ impl Cursor {
     /// The fields of a message; a problem when the node is not a map.
     pub(crate) fn fields<'a>(&mut self, node: &'a Node) -> Option<Fields<'a>> {
         match &node.value {
-            Value::Map(entries) => Some(Fields {
-                entries: entries
-                    .iter()
-                    .map(|(key, value)| (key.as_str(), Some(value)))
-                    .collect(),
-            }),
+            Value::Map(entries) => {
+                Some(Fields { entries: entries.iter().map(|(key, value)| (key.as_str(), Some(value))).collect() })
+            }
             _ => self.wrong_type(node, "a map"),
         }
     }
@@ -93,12 +81,7 @@ pub(crate) struct Fields<'a> {
 
 impl Fields<'_> {
     /// Takes the field of that proto name in lowerCamelCase, in snake_case, or by one of the exact aliases.
-    pub(crate) fn take<T: Decode + Default>(
-        &mut self,
-        cursor: &mut Cursor,
-        name: &str,
-        aliases: &[&str],
-    ) -> T {
+    pub(crate) fn take<T: Decode + Default>(&mut self, cursor: &mut Cursor, name: &str, aliases: &[&str]) -> T {
         let name = name.strip_prefix("r#").unwrap_or(name);
         let mut found: Option<T> = None;
         for (key, slot) in &mut self.entries {
@@ -140,11 +123,7 @@ fn same_field(key: &str, snake: &str) -> bool {
             upper = true;
             continue;
         }
-        let wanted = if upper {
-            byte.to_ascii_uppercase()
-        } else {
-            byte
-        };
+        let wanted = if upper { byte.to_ascii_uppercase() } else { byte };
         upper = false;
         if key.next() != Some(wanted) {
             return false;
@@ -173,11 +152,7 @@ struct Twice;
 
 impl Decode for Twice {
     fn decode(node: &Node, cursor: &mut Cursor) -> Option<Self> {
-        cursor.report(
-            node,
-            code::WRONG_TYPE,
-            "the same field is written twice, in two spellings",
-        );
+        cursor.report(node, code::WRONG_TYPE, "the same field is written twice, in two spellings");
         None
     }
 }
@@ -196,9 +171,7 @@ impl Decode for String {
     fn decode(node: &Node, cursor: &mut Cursor) -> Option<Self> {
         match &node.value {
             Value::String(text) => Some(text.clone()),
-            Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
-                cursor.wrong_type(node, "a string (quote it)")
-            }
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) => cursor.wrong_type(node, "a string (quote it)"),
             _ => cursor.wrong_type(node, "a string"),
         }
     }
@@ -346,11 +319,7 @@ impl Decode for StringMatch {
             (None, None, Some(text)) => Some(Self::Regex(text)),
             (None, None, None) => Some(Self::Present),
             _ => {
-                cursor.report(
-                    node,
-                    code::EXCLUSIVE,
-                    "only one of exact, prefix and regex may be set",
-                );
+                cursor.report(node, code::EXCLUSIVE, "only one of exact, prefix and regex may be set");
                 None
             }
         }
@@ -447,11 +416,7 @@ mod tests {
         let node = node::parse(&node::documents(text)[0]).unwrap();
         let mut cursor = Cursor::default();
         let pool = cursor.enter("spec", &node);
-        let problems = cursor
-            .problems
-            .iter()
-            .map(|p| format!("{} {} {}", p.line, p.code, p.field))
-            .collect();
+        let problems = cursor.problems.iter().map(|p| format!("{} {} {}", p.line, p.code, p.field)).collect();
         (pool, problems)
     }
 
@@ -478,9 +443,8 @@ mod tests {
 
     #[test]
     fn every_problem_is_reported_with_path_and_line() {
-        let (_, problems) = decode(
-            "http1MaxPendingRequests: lots\nnames: [a, 1]\nidleTimeout: 5\ncolour: BLUE\nmystery: 1\n",
-        );
+        let (_, problems) =
+            decode("http1MaxPendingRequests: lots\nnames: [a, 1]\nidleTimeout: 5\ncolour: BLUE\nmystery: 1\n");
         assert_eq!(
             problems,
             [

@@ -116,17 +116,12 @@ kinds! {
 impl Kind {
     /// The kind of that group and name. Groups compare exactly, kinds by case.
     pub(crate) fn find(group: &str, kind: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|known| known.group() == group && known.as_str() == kind)
+        Self::ALL.iter().copied().find(|known| known.group() == group && known.as_str() == kind)
     }
 
     /// Whether a group is Istio's, so that an unknown kind in it is a mistake rather than somebody else's business.
     pub(crate) fn is_istio_group(group: &str) -> bool {
-        Self::ALL
-            .iter()
-            .any(|known| known.group() == group && !group.is_empty() && group.ends_with("istio.io"))
+        Self::ALL.iter().any(|known| known.group() == group && !group.is_empty() && group.ends_with("istio.io"))
     }
 
     /// The word in paths of Istio's metadata, such as `virtual-service`.

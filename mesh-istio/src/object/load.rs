@@ -35,10 +35,7 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self {
-            unknown_fields: UnknownFields::Warn,
-            namespace: "default".to_owned(),
-        }
+        Self { unknown_fields: UnknownFields::Warn, namespace: "default".to_owned() }
     }
 }
 
@@ -46,10 +43,7 @@ impl LoadOptions {
     /// Unknown fields refuse the object.
     #[must_use]
     pub fn strict() -> Self {
-        Self {
-            unknown_fields: UnknownFields::Refuse,
-            ..Self::default()
-        }
+        Self { unknown_fields: UnknownFields::Refuse, ..Self::default() }
     }
 }
 
@@ -74,10 +68,7 @@ impl Loaded {
         let present: BTreeSet<&ObjectId> = self.objects.iter().map(|object| &object.id).collect();
         let kept: Vec<_> = previous
             .iter()
-            .filter(|old| {
-                !present.contains(&old.id)
-                    && (self.unreadable > 0 || self.refused.contains(&old.id))
-            })
+            .filter(|old| !present.contains(&old.id) && (self.unreadable > 0 || self.refused.contains(&old.id)))
             .cloned()
             .collect();
         self.objects.extend(kept);
@@ -88,11 +79,7 @@ impl Loaded {
 /// Reads one file: YAML with any number of documents, or JSON; lists of objects are opened.
 #[must_use]
 pub fn load_text(file: &str, text: &str, options: &LoadOptions) -> Loaded {
-    let mut reader = Reader {
-        file: Arc::from(file),
-        options,
-        loaded: Loaded::default(),
-    };
+    let mut reader = Reader { file: Arc::from(file), options, loaded: Loaded::default() };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for document in node::documents(text) {
         reader.document(&document);
@@ -144,11 +131,7 @@ impl Reader<'_> {
         match node::parse(document) {
             Ok(node) if node.value == Value::Null => {}
             Ok(node) => self.object(node, document.first_line()),
-            Err(error) => self.unreadable(
-                code::YAML_SYNTAX,
-                error.line,
-                format!("not YAML: {}", error.reason),
-            ),
+            Err(error) => self.unreadable(code::YAML_SYNTAX, error.line, format!("not YAML: {}", error.reason)),
         }
     }
 
@@ -163,15 +146,9 @@ impl Reader<'_> {
             return;
         };
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let identity = Identity {
-            group: group.to_owned(),
-            version: version.to_owned(),
-            kind: kind.to_owned(),
-            line,
-        };
-        let is_list = kind == "List"
-            || (kind.ends_with("List")
-                && Kind::find(group, kind.trim_end_matches("List")).is_some());
+        let identity = Identity { group: group.to_owned(), version: version.to_owned(), kind: kind.to_owned(), line };
+        let is_list =
+            kind == "List" || (kind.ends_with("List") && Kind::find(group, kind.trim_end_matches("List")).is_some());
         if is_list {
             self.list(node, line);
             return;
@@ -187,10 +164,7 @@ impl Reader<'_> {
         let Value::Map(entries) = &mut node.value else {
             return;
         };
-        let items = entries
-            .iter_mut()
-            .find(|(key, _)| key == "items")
-            .map(|(_, value)| value);
+        let items = entries.iter_mut().find(|(key, _)| key == "items").map(|(_, value)| value);
         match items.map(|items| std::mem::replace(&mut items.value, Value::Null)) {
             Some(Value::List(items)) => {
                 for item in items {
@@ -199,26 +173,14 @@ impl Reader<'_> {
                 }
             }
             None | Some(Value::Null) => {}
-            Some(_) => self.unreadable(
-                code::NOT_AN_OBJECT,
-                line,
-                "items of a List is not a list".to_owned(),
-            ),
+            Some(_) => self.unreadable(code::NOT_AN_OBJECT, line, "items of a List is not a list".to_owned()),
         }
     }
 
     fn unknown_kind(&mut self, node: &Node, identity: &Identity) {
-        let Identity {
-            group,
-            version,
-            kind,
-            line,
-        } = identity;
-        let name = node
-            .field("metadata")
-            .and_then(|metadata| metadata.field("name"))
-            .and_then(Node::as_str)
-            .unwrap_or("?");
+        let Identity { group, version, kind, line } = identity;
+        let name =
+            node.field("metadata").and_then(|metadata| metadata.field("name")).and_then(Node::as_str).unwrap_or("?");
         if Kind::is_istio_group(group) {
             self.unreadable(
                 code::UNKNOWN_KIND,
@@ -226,11 +188,7 @@ impl Reader<'_> {
                 format!("unknown kind {kind} in {group}/{version} (object {name})"),
             );
         } else {
-            let api_version = if group.is_empty() {
-                version.clone()
-            } else {
-                format!("{group}/{version}")
-            };
+            let api_version = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
             self.say(
                 Severity::Note,
                 code::KIND_IGNORED,
@@ -248,19 +206,8 @@ impl Reader<'_> {
             return;
         };
         if !kind.versions().contains(&identity.version.as_str()) {
-            let reason = format!(
-                "{kind} has no version {} (known: {})",
-                identity.version,
-                kind.versions().join(", ")
-            );
-            self.say(
-                Severity::Refused,
-                code::UNKNOWN_VERSION,
-                line,
-                Some(&id),
-                "apiVersion",
-                reason,
-            );
+            let reason = format!("{kind} has no version {} (known: {})", identity.version, kind.versions().join(", "));
+            self.say(Severity::Refused, code::UNKNOWN_VERSION, line, Some(&id), "apiVersion", reason);
             self.loaded.refused.insert(id);
             return;
         }
@@ -278,26 +225,12 @@ impl Reader<'_> {
         match kind.force() {
             Force::Now => {}
             Force::Ignored => {
-                self.say(
-                    Severity::Note,
-                    code::KIND_IGNORED,
-                    line,
-                    Some(&id),
-                    "",
-                    format!("{kind} is read by nobody"),
-                );
+                self.say(Severity::Note, code::KIND_IGNORED, line, Some(&id), "", format!("{kind} is read by nobody"));
                 return;
             }
             force @ (Force::NotYet | Force::NotYetSecurity) => {
-                let code = if force == Force::NotYet {
-                    code::KIND_NOT_IN_FORCE
-                } else {
-                    code::SECURITY_NOT_IN_FORCE
-                };
-                let object = Object {
-                    node: None,
-                    ..object(Spec::NotInForce)
-                };
+                let code = if force == Force::NotYet { code::KIND_NOT_IN_FORCE } else { code::SECURITY_NOT_IN_FORCE };
+                let object = Object { node: None, ..object(Spec::NotInForce) };
                 self.say(
                     Severity::NotInForce,
                     code,
@@ -315,30 +248,16 @@ impl Reader<'_> {
         let object = spec.map(object);
         let mut refused = object.is_none();
         for problem in cursor.problems {
-            let unknown = problem.code == code::UNKNOWN_FIELD
-                && self.options.unknown_fields == UnknownFields::Warn;
+            let unknown = problem.code == code::UNKNOWN_FIELD && self.options.unknown_fields == UnknownFields::Warn;
             refused |= !unknown;
-            let severity = if unknown {
-                Severity::Warning
-            } else {
-                Severity::Refused
-            };
-            self.say(
-                severity,
-                problem.code,
-                problem.line,
-                Some(&id),
-                &problem.field,
-                problem.reason,
-            );
+            let severity = if unknown { Severity::Warning } else { Severity::Refused };
+            self.say(severity, problem.code, problem.line, Some(&id), &problem.field, problem.reason);
         }
         if let Some(mut object) = object {
             // A value that did not decode would only draw errors about its absence.
             if !refused {
                 let findings = validate::object(&object);
-                refused = findings
-                    .iter()
-                    .any(|finding| finding.severity == Severity::Refused);
+                refused = findings.iter().any(|finding| finding.severity == Severity::Refused);
                 self.loaded.findings.extend(findings);
             }
             if !refused {
@@ -354,39 +273,20 @@ impl Reader<'_> {
         }
     }
 
-    #[allow(
-        clippy::type_complexity,
-        reason = "four parts of metadata, taken apart by the only caller"
-    )]
+    #[allow(clippy::type_complexity, reason = "four parts of metadata, taken apart by the only caller")]
     fn metadata(
         &mut self,
         node: &Node,
         kind: Kind,
         line: u32,
-    ) -> Option<(
-        ObjectId,
-        BTreeMap<String, String>,
-        BTreeMap<String, String>,
-        Option<String>,
-    )> {
-        let empty = Node {
-            line,
-            value: Value::Map(Vec::new()),
-        };
+    ) -> Option<(ObjectId, BTreeMap<String, String>, BTreeMap<String, String>, Option<String>)> {
+        let empty = Node { line, value: Value::Map(Vec::new()) };
         let metadata = node.field("metadata").unwrap_or(&empty);
-        let text = |key: &str| {
-            metadata
-                .field(key)
-                .and_then(Node::as_str)
-                .filter(|text| !text.is_empty())
-        };
+        let text = |key: &str| metadata.field(key).and_then(Node::as_str).filter(|text| !text.is_empty());
         let Some(name) = text("name") else {
             let generated = text("generateName").is_some();
-            let reason = if generated {
-                "generateName needs an API server: give it a name"
-            } else {
-                "a name is required"
-            };
+            let reason =
+                if generated { "generateName needs an API server: give it a name" } else { "a name is required" };
             self.loaded.unreadable += 1;
             self.say(
                 Severity::Refused,
@@ -398,24 +298,14 @@ impl Reader<'_> {
             );
             return None;
         };
-        let namespace = text("namespace")
-            .unwrap_or(&self.options.namespace)
-            .to_owned();
-        let id = ObjectId {
-            kind,
-            namespace,
-            name: name.to_owned(),
-        };
-        let created = text("creationTimestamp")
-            .filter(|text| is_utc_timestamp(text))
-            .map(str::to_owned);
+        let namespace = text("namespace").unwrap_or(&self.options.namespace).to_owned();
+        let id = ObjectId { kind, namespace, name: name.to_owned() };
+        let created = text("creationTimestamp").filter(|text| is_utc_timestamp(text)).map(str::to_owned);
         let mut cursor = Cursor::default();
         let mut map = |key: &str| {
             let node = metadata.field(key).filter(|node| node.value != Value::Null);
-            node.and_then(|node| {
-                cursor.enter::<BTreeMap<String, String>>(&format!("metadata.{key}"), node)
-            })
-            .unwrap_or_default()
+            node.and_then(|node| cursor.enter::<BTreeMap<String, String>>(&format!("metadata.{key}"), node))
+                .unwrap_or_default()
         };
         let labels = map("labels");
         let annotations = map("annotations");
@@ -423,14 +313,7 @@ impl Reader<'_> {
             return Some((id, labels, annotations, created));
         }
         for problem in cursor.problems {
-            self.say(
-                Severity::Refused,
-                problem.code,
-                problem.line,
-                Some(&id),
-                &problem.field,
-                problem.reason,
-            );
+            self.say(Severity::Refused, problem.code, problem.line, Some(&id), &problem.field, problem.reason);
         }
         self.loaded.refused.insert(id);
         None
@@ -442,13 +325,11 @@ fn is_utc_timestamp(text: &str) -> bool {
     let shape = b"dddd-dd-ddTdd:dd:dd";
     text.len() > shape.len()
         && text.ends_with('Z')
-        && shape.iter().zip(text.bytes()).all(|(want, have)| {
-            if *want == b'd' {
-                have.is_ascii_digit()
-            } else {
-                *want == have
-            }
-        })
+        && shape.iter().zip(text.bytes()).all(
+            |(want, have)| {
+                if *want == b'd' { have.is_ascii_digit() } else { *want == have }
+            },
+        )
 }
 
 fn decode_spec(kind: Kind, node: &Node, cursor: &mut Cursor) -> Option<Spec> {
@@ -466,10 +347,7 @@ fn decode_spec(kind: Kind, node: &Node, cursor: &mut Cursor) -> Option<Spec> {
         && let Value::Map(entries) = &node.value
     {
         for (key, value) in entries {
-            if !matches!(
-                key.as_str(),
-                "apiVersion" | "kind" | "metadata" | "spec" | "status"
-            ) {
+            if !matches!(key.as_str(), "apiVersion" | "kind" | "metadata" | "spec" | "status") {
                 cursor.unknown(key, value);
             }
         }
@@ -483,8 +361,7 @@ fn decode_spec(kind: Kind, node: &Node, cursor: &mut Cursor) -> Option<Spec> {
         Kind::EndpointSlice => {
             let mut body = node.clone();
             if let Value::Map(entries) = &mut body.value {
-                entries
-                    .retain(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind" | "metadata"));
+                entries.retain(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind" | "metadata"));
             }
             Box::decode(&body, cursor).map(Spec::EndpointSlice)
         }

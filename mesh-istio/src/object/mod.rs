@@ -112,24 +112,14 @@ impl Object {
 
     /// Line of a field, as near as the text has it, else the document's first line.
     pub(crate) fn line_of(&self, field: &str) -> u32 {
-        self.node
-            .as_ref()
-            .map_or(self.line, |node| node.line_of(field))
+        self.node.as_ref().map_or(self.line, |node| node.line_of(field))
     }
 
     /// The path by which Istio names this object in metadata, such as
     /// `/apis/networking.istio.io/v1/namespaces/default/virtual-service/reviews`.
     #[must_use]
     pub fn config_path(&self) -> String {
-        let ObjectId {
-            kind,
-            namespace,
-            name,
-        } = &self.id;
-        format!(
-            "/apis/{}/v1/namespaces/{namespace}/{}/{name}",
-            kind.group(),
-            kind.kebab()
-        )
+        let ObjectId { kind, namespace, name } = &self.id;
+        format!("/apis/{}/v1/namespaces/{namespace}/{}/{name}", kind.group(), kind.kebab())
     }
 }

@@ -40,14 +40,8 @@ pub(crate) struct Document<'a> {
 impl Document<'_> {
     /// First line with content, counted from 1 in the file.
     pub(crate) fn first_line(&self) -> u32 {
-        let blank = self
-            .text
-            .lines()
-            .take_while(|line| is_blank(line) || line.starts_with("---"))
-            .count();
-        self.lines_before
-            .saturating_add(u32::try_from(blank).unwrap_or(u32::MAX))
-            .saturating_add(1)
+        let blank = self.text.lines().take_while(|line| is_blank(line) || line.starts_with("---")).count();
+        self.lines_before.saturating_add(u32::try_from(blank).unwrap_or(u32::MAX)).saturating_add(1)
     }
 }
 
@@ -74,25 +68,14 @@ pub(crate) fn documents(text: &str) -> Vec<Document<'_>> {
         let separates = body == "---" || body.starts_with("--- ") || body.starts_with("---\t");
         let ends = body == "..." || body.starts_with("... ");
         if separates || ends {
-            out.push(Document {
-                text: &text[start..offset],
-                lines_before,
-            });
+            out.push(Document { text: &text[start..offset], lines_before });
             start = if ends { offset + line.len() } else { offset };
             lines_before = if ends { line_number + 1 } else { line_number };
         }
         offset += line.len();
     }
-    out.push(Document {
-        text: &text[start..],
-        lines_before,
-    });
-    out.retain(|document| {
-        document
-            .text
-            .lines()
-            .any(|line| !is_blank(line) && !matches!(line.trim_end(), "---"))
-    });
+    out.push(Document { text: &text[start..], lines_before });
+    out.retain(|document| document.text.lines().any(|line| !is_blank(line) && !matches!(line.trim_end(), "---")));
     out
 }
 
@@ -103,19 +86,23 @@ pub(crate) fn parse(document: &Document<'_>) -> Result<Node, SyntaxError> {
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::Error,
         with_snippet: false,
     };
-    let mut node =
-        match serde_saphyr::from_str_with_options::<Spanned<Node>>(document.text, options) {
-            Ok(spanned) => located(spanned),
-            Err(error) => {
-                let line = error.location().map_or(1, |location| line_of(&location));
-                return Err(SyntaxError {
-                    line: document.lines_before.saturating_add(line),
-                    reason: error.without_snippet().to_string(),
-                });
-            }
-        };
+    let mut node = match serde_saphyr::from_str_with_options::<Spanned<Node>>(document.text, options) {
+        Ok(spanned) => located(spanned),
+        Err(error) => {
+            let line = error.location().map_or(1, |location| line_of(&location));
+            return Err(SyntaxError {
+                line: document.lines_before.saturating_add(line),
+                reason: without_place(&error.without_snippet().to_string()),
+            });
+        }
+    };
     node.shift(document.lines_before);
     Ok(node)
+}
+
+/// The parser counts lines within the document; ours count within the file and are said elsewhere.
+fn without_place(reason: &str) -> String {
+    reason.rsplit_once(" at line ").map_or(reason, |(before, _)| before).to_owned()
 }
 
 fn line_of(location: &serde_saphyr::Location) -> u32 {
@@ -123,10 +110,7 @@ fn line_of(location: &serde_saphyr::Location) -> u32 {
 }
 
 fn located(spanned: Spanned<Node>) -> Node {
-    Node {
-        line: line_of(&spanned.referenced),
-        ..spanned.value
-    }
+    Node { line: line_of(&spanned.referenced), ..spanned.value }
 }
 
 impl Node {
@@ -142,10 +126,7 @@ impl Node {
     /// The value under a key, when this is a map that has it.
     pub(crate) fn field(&self, key: &str) -> Option<&Self> {
         match &self.value {
-            Value::Map(entries) => entries
-                .iter()
-                .find(|(name, _)| name == key)
-                .map(|(_, value)| value),
+            Value::Map(entries) => entries.iter().find(|(name, _)| name == key).map(|(_, value)| value),
             _ => None,
         }
     }
@@ -175,9 +156,7 @@ impl Node {
     pub(crate) fn line_of(&self, path: &str) -> u32 {
         let mut at = self;
         for step in path.split('.') {
-            let (key, indexes) = step
-                .split_once('[')
-                .map_or((step, ""), |(key, rest)| (key, rest));
+            let (key, indexes) = step.split_once('[').map_or((step, ""), |(key, rest)| (key, rest));
             let Some(next) = at.step(key) else {
                 return at.line;
             };
@@ -201,18 +180,13 @@ impl Node {
         };
         let plain = |text: &str| text.replace('_', "").to_ascii_lowercase();
         let wanted = plain(key);
-        entries
-            .iter()
-            .find(|(name, _)| plain(name) == wanted)
-            .map(|(_, value)| value)
+        entries.iter().find(|(name, _)| plain(name) == wanted).map(|(_, value)| value)
     }
 }
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_any(NodeVisitor)
-            .map(|value| Self { line: 0, value })
+        deserializer.deserialize_any(NodeVisitor).map(|value| Self { line: 0, value })
     }
 }
 
@@ -309,19 +283,14 @@ mod tests {
     fn carriage_returns_are_line_ends() {
         let documents = documents("a: 1\r\n---\r\nb: x\r\n");
         assert_eq!(documents.len(), 2);
-        assert_eq!(
-            parse(&documents[1]).unwrap().field("b").unwrap().as_str(),
-            Some("x")
-        );
+        assert_eq!(parse(&documents[1]).unwrap().field("b").unwrap().as_str(), Some("x"));
     }
 
     #[test]
     fn json_is_read_too() {
         let documents = documents("{\"a\": [1, \"two\", null, true, 1.5]}");
         let node = parse(&documents[0]).unwrap();
-        let Value::List(items) = &node.field("a").unwrap().value else {
-            panic!("a list")
-        };
+        let Value::List(items) = &node.field("a").unwrap().value else { panic!("a list") };
         assert_eq!(items.len(), 5);
         assert_eq!(items[2].value, Value::Null);
     }
@@ -335,11 +304,7 @@ mod tests {
 
     #[test]
     fn nesting_without_end_is_an_error() {
-        for bomb in [
-            "[".repeat(100_000),
-            "{a: ".repeat(100_000),
-            "- ".repeat(100_000),
-        ] {
+        for bomb in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(100_000)] {
             let documents = documents(&bomb);
             assert!(parse(&documents[0]).is_err());
         }

@@ -25,30 +25,22 @@ impl Pod {
         if let Some(status) = node.field("status") {
             let one = status.field("podIP").and_then(Node::as_str);
             let all = status.field("podIPs").map(items).unwrap_or_default();
-            for ip in one.into_iter().chain(
-                all.iter()
-                    .filter_map(|ip| ip.field("ip").and_then(Node::as_str)),
-            ) {
+            for ip in one.into_iter().chain(all.iter().filter_map(|ip| ip.field("ip").and_then(Node::as_str))) {
                 if !pod.ips.iter().any(|known| known == ip) {
                     pod.ips.push(ip.to_owned());
                 }
             }
         }
         if let Some(spec) = node.field("spec") {
-            pod.service_account = spec
-                .field("serviceAccountName")
-                .and_then(Node::as_str)
-                .unwrap_or_default()
-                .to_owned();
+            pod.service_account =
+                spec.field("serviceAccountName").and_then(Node::as_str).unwrap_or_default().to_owned();
             for container in spec.field("containers").map(items).unwrap_or_default() {
                 for port in container.field("ports").map(items).unwrap_or_default() {
                     let number = match port.field("containerPort").map(|number| &number.value) {
                         Some(Value::Int(number)) => u32::try_from(*number).ok(),
                         _ => None,
                     };
-                    if let (Some(name), Some(number)) =
-                        (port.field("name").and_then(Node::as_str), number)
-                    {
+                    if let (Some(name), Some(number)) = (port.field("name").and_then(Node::as_str), number) {
                         pod.named_ports.insert(name.to_owned(), number);
                     }
                 }

@@ -24,21 +24,12 @@ pub(super) struct Workloads<'a> {
 
 impl<'a> Workloads<'a> {
     pub(super) fn of(world: &'a World) -> Self {
-        let mut out = Self {
-            slices: BTreeMap::new(),
-            pods: Vec::new(),
-            entries: Vec::new(),
-        };
+        let mut out = Self { slices: BTreeMap::new(), pods: Vec::new(), entries: Vec::new() };
         for object in world.objects() {
             match &object.spec {
                 Spec::EndpointSlice(slice) => {
                     if let Some(service) = object.labels.get(SERVICE_NAME) {
-                        out.slices
-                            .entry(&object.id.namespace)
-                            .or_default()
-                            .entry(service)
-                            .or_default()
-                            .push(slice);
+                        out.slices.entry(&object.id.namespace).or_default().entry(service).or_default().push(slice);
                     }
                 }
                 Spec::Pod(pod) => out.pods.push((object, pod)),
@@ -51,25 +42,12 @@ impl<'a> Workloads<'a> {
 
     /// EndpointSlices of a service.
     pub(super) fn slices(&self, namespace: &str, service: &str) -> &[&'a EndpointSlice] {
-        self.slices
-            .get(namespace)
-            .and_then(|services| services.get(service))
-            .map_or(&[], Vec::as_slice)
+        self.slices.get(namespace).and_then(|services| services.get(service)).map_or(&[], Vec::as_slice)
     }
 
     /// The pod of that name, else the one with that address.
-    pub(super) fn pod(
-        &self,
-        namespace: &str,
-        name: Option<&str>,
-        address: &str,
-    ) -> Option<(&'a Arc<Object>, &'a Pod)> {
-        let here = || {
-            self.pods
-                .iter()
-                .filter(|(object, _)| object.id.namespace == namespace)
-                .copied()
-        };
+    pub(super) fn pod(&self, namespace: &str, name: Option<&str>, address: &str) -> Option<(&'a Arc<Object>, &'a Pod)> {
+        let here = || self.pods.iter().filter(|(object, _)| object.id.namespace == namespace).copied();
         let by_name = name.and_then(|name| here().find(|(object, _)| object.id.name == name));
         by_name.or_else(|| here().find(|(_, pod)| pod.ips.iter().any(|ip| ip == address)))
     }
@@ -82,35 +60,22 @@ impl<'a> Workloads<'a> {
     ) -> Vec<(&'a Arc<Object>, &'a WorkloadEntry)> {
         let chosen = |(object, entry): &(&Arc<Object>, &WorkloadEntry)| {
             object.id.namespace == namespace
-                && selects(selector, |key| {
-                    entry.labels.get(key).or_else(|| object.labels.get(key))
-                })
+                && selects(selector, |key| entry.labels.get(key).or_else(|| object.labels.get(key)))
         };
         self.entries.iter().copied().filter(chosen).collect()
     }
 
     /// Pods of a namespace that have all the labels and an address.
-    pub(super) fn pods(
-        &self,
-        namespace: &str,
-        selector: &BTreeMap<String, String>,
-    ) -> Vec<(&'a Arc<Object>, &'a Pod)> {
+    pub(super) fn pods(&self, namespace: &str, selector: &BTreeMap<String, String>) -> Vec<(&'a Arc<Object>, &'a Pod)> {
         let chosen = |(object, pod): &(&Arc<Object>, &Pod)| {
-            object.id.namespace == namespace
-                && !pod.ips.is_empty()
-                && selects(selector, |key| object.labels.get(key))
+            object.id.namespace == namespace && !pod.ips.is_empty() && selects(selector, |key| object.labels.get(key))
         };
         self.pods.iter().copied().filter(chosen).collect()
     }
 }
 
-fn selects<'b>(
-    selector: &BTreeMap<String, String>,
-    label: impl Fn(&str) -> Option<&'b String>,
-) -> bool {
-    selector
-        .iter()
-        .all(|(key, value)| label(key) == Some(value))
+fn selects<'b>(selector: &BTreeMap<String, String>, label: impl Fn(&str) -> Option<&'b String>) -> bool {
+    selector.iter().all(|(key, value)| label(key) == Some(value))
 }
 
 /// An endpoint without service and port, of a WorkloadEntry (also one within a ServiceEntry).
@@ -121,12 +86,7 @@ pub(super) fn of_entry(
     namespace: &str,
 ) -> Endpoint {
     let mut labels = more_labels.cloned().unwrap_or_default();
-    labels.extend(
-        entry
-            .labels
-            .iter()
-            .map(|(key, value)| (key.clone(), value.clone())),
-    );
+    labels.extend(entry.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
     let mesh_tls = match labels.get(TLS_MODE).map(String::as_str) {
         Some(mode) => mode == "istio",
         // An identity without the label counts as capable.
@@ -153,9 +113,7 @@ pub(super) fn of_pod(
     zone: Option<&str>,
     namespace: &str,
 ) -> Endpoint {
-    let labels = pod
-        .map(|(object, _)| object.labels.clone())
-        .unwrap_or_default();
+    let labels = pod.map(|(object, _)| object.labels.clone()).unwrap_or_default();
     let locality = match labels.get(LOCALITY_LABEL) {
         // Slashes cannot stand in a label: dots do.
         Some(text) if text.contains('/') => text.clone(),
@@ -170,12 +128,8 @@ pub(super) fn of_pod(
         labels,
         locality,
         weight: 1,
-        workload: pod
-            .map(|(object, _)| object.id.name.clone())
-            .unwrap_or_default(),
+        workload: pod.map(|(object, _)| object.id.name.clone()).unwrap_or_default(),
         namespace: namespace.to_owned(),
-        service_account: pod
-            .map(|(_, pod)| pod.service_account.clone())
-            .unwrap_or_default(),
+        service_account: pod.map(|(_, pod)| pod.service_account.clone()).unwrap_or_default(),
     }
 }

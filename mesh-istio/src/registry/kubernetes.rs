@@ -37,30 +37,18 @@ pub(super) fn service(
         .map(|port| ServicePort {
             name: port.name.clone(),
             number: port.port,
-            protocol: Protocol::of_kubernetes_port(
-                &port.protocol,
-                port.app_protocol.as_deref(),
-                &port.name,
-                port.port,
-            ),
+            protocol: Protocol::of_kubernetes_port(&port.protocol, port.app_protocol.as_deref(), &port.name, port.port),
         })
         .filter(|port| port.protocol != Protocol::Udp)
         .collect();
     let list = |key: &str| -> Vec<String> {
         let text = object.annotations.get(key).map_or("", String::as_str);
-        text.split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-            .map(str::to_owned)
-            .collect()
+        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
     };
     let mut subject_alt_names = list(CANONICAL_SERVICE_ACCOUNTS);
     let accounts = list(SERVICE_ACCOUNTS);
-    subject_alt_names.extend(
-        accounts
-            .iter()
-            .map(|account| format!("spiffe://{}/ns/{namespace}/sa/{account}", mesh.trust_domain)),
-    );
+    subject_alt_names
+        .extend(accounts.iter().map(|account| format!("spiffe://{}/ns/{namespace}/sa/{account}", mesh.trust_domain)));
     Some(RegistryService {
         hostname: format!("{name}.{namespace}.svc.{}", mesh.cluster_domain).to_ascii_lowercase(),
         name: name.clone(),
@@ -78,29 +66,19 @@ pub(super) fn service(
     })
 }
 
-fn endpoints(
-    object: &Object,
-    spec: &Service,
-    ports: &[ServicePort],
-    workloads: &Workloads<'_>,
-) -> Vec<Endpoint> {
+fn endpoints(object: &Object, spec: &Service, ports: &[ServicePort], workloads: &Workloads<'_>) -> Vec<Endpoint> {
     let (name, namespace) = (&object.id.name, &object.id.namespace);
     let mut out: Vec<Endpoint> = Vec::new();
     for slice in workloads.slices(namespace, name) {
         for port in ports {
             // Ports meet by name; a nameless port of the service is the nameless port of the slice.
-            let Some(number) = slice
-                .ports
-                .iter()
-                .find(|candidate| candidate.name == port.name)
-                .and_then(|found| found.port)
+            let Some(number) =
+                slice.ports.iter().find(|candidate| candidate.name == port.name).and_then(|found| found.port)
             else {
                 continue;
             };
-            for endpoint in slice
-                .endpoints
-                .iter()
-                .filter(|endpoint| usable(&endpoint.conditions, spec.publish_not_ready_addresses))
+            for endpoint in
+                slice.endpoints.iter().filter(|endpoint| usable(&endpoint.conditions, spec.publish_not_ready_addresses))
             {
                 let pod_name = endpoint
                     .target_ref
@@ -110,11 +88,7 @@ fn endpoints(
                 for address in &endpoint.addresses {
                     let pod = workloads.pod(namespace, pod_name, address);
                     let found = of_pod(address, pod, endpoint.zone.as_deref(), namespace);
-                    out.push(Endpoint {
-                        port: number,
-                        service_port: port.number,
-                        ..found
-                    });
+                    out.push(Endpoint { port: number, service_port: port.number, ..found });
                 }
             }
         }
@@ -128,23 +102,9 @@ fn endpoints(
                     .iter()
                     .find(|declared| declared.port == port.number)
                     .and_then(|declared| declared.target_port);
-                let number = entry
-                    .ports
-                    .get(&port.name)
-                    .copied()
-                    .or(target)
-                    .unwrap_or(port.number);
-                let found = of_entry(
-                    entry,
-                    Some(&entry_object.labels),
-                    entry_object.id.name.clone(),
-                    namespace,
-                );
-                out.push(Endpoint {
-                    port: number,
-                    service_port: port.number,
-                    ..found
-                });
+                let number = entry.ports.get(&port.name).copied().or(target).unwrap_or(port.number);
+                let found = of_entry(entry, Some(&entry_object.labels), entry_object.id.name.clone(), namespace);
+                out.push(Endpoint { port: number, service_port: port.number, ..found });
             }
         }
     }
@@ -156,13 +116,7 @@ pub(super) fn deduplicated(endpoints: Vec<Endpoint>) -> Vec<Endpoint> {
     let mut seen = std::collections::BTreeSet::new();
     endpoints
         .into_iter()
-        .filter(|endpoint| {
-            seen.insert((
-                endpoint.service_port,
-                endpoint.address.clone(),
-                endpoint.port,
-            ))
-        })
+        .filter(|endpoint| seen.insert((endpoint.service_port, endpoint.address.clone(), endpoint.port)))
         .collect()
 }
 

@@ -146,16 +146,10 @@ impl RegistryService {
     /// The SPIFFE identities its endpoints may show: of their service accounts, and those given by hand. Sorted.
     #[must_use]
     pub fn identities(&self, trust_domain: &str) -> Vec<String> {
-        let accounts = self
-            .endpoints
-            .iter()
-            .filter(|endpoint| !endpoint.service_account.is_empty());
+        let accounts = self.endpoints.iter().filter(|endpoint| !endpoint.service_account.is_empty());
         let mut out: Vec<String> = accounts
             .map(|endpoint| {
-                format!(
-                    "spiffe://{trust_domain}/ns/{}/sa/{}",
-                    endpoint.namespace, endpoint.service_account
-                )
+                format!("spiffe://{trust_domain}/ns/{}/sa/{}", endpoint.namespace, endpoint.service_account)
             })
             .chain(self.subject_alt_names.iter().cloned())
             .collect();
@@ -183,10 +177,7 @@ impl Registry {
             };
             for entry in service_entry::services(object, spec, &workloads) {
                 // An entry for the host of a Kubernetes service only adds names to it.
-                match services
-                    .iter_mut()
-                    .find(|service| service.hostname == entry.hostname)
-                {
+                match services.iter_mut().find(|service| service.hostname == entry.hostname) {
                     Some(service) => service.subject_alt_names.extend(entry.subject_alt_names),
                     None => entries.push(entry),
                 }
@@ -194,12 +185,8 @@ impl Registry {
         }
         services.extend(entries);
         // The age order of the objects, whatever their kind.
-        let place: BTreeMap<_, _> = world
-            .objects()
-            .iter()
-            .enumerate()
-            .map(|(place, object)| (&object.id, place))
-            .collect();
+        let place: BTreeMap<_, _> =
+            world.objects().iter().enumerate().map(|(place, object)| (&object.id, place)).collect();
         services.sort_by_key(|service| place.get(&service.object.id).copied());
         Self { services }
     }

@@ -58,24 +58,14 @@ impl Protocol {
 
     /// The protocol of a Kubernetes port: transport, then `appProtocol`, then the name, then well-known numbers.
     #[must_use]
-    pub fn of_kubernetes_port(
-        transport: &str,
-        app_protocol: Option<&str>,
-        name: &str,
-        number: u32,
-    ) -> Self {
+    pub fn of_kubernetes_port(transport: &str, app_protocol: Option<&str>, name: &str, number: u32) -> Self {
         if transport == "UDP" {
             return Self::Udp;
         }
         let text = match app_protocol {
             Some(text) => text,
             // The only protocol with a hyphen of its own.
-            None if name
-                .get(..8)
-                .is_some_and(|start| start.eq_ignore_ascii_case("grpc-web")) =>
-            {
-                "grpc-web"
-            }
+            None if name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("grpc-web")) => "grpc-web",
             None => name.split('-').next().unwrap_or_default(),
         };
         match Self::parse(text) {
@@ -90,10 +80,7 @@ impl Protocol {
     /// Whether requests on it are routed as HTTP.
     #[must_use]
     pub const fn is_http(self) -> bool {
-        matches!(
-            self,
-            Self::Http | Self::Http2 | Self::Grpc | Self::GrpcWeb | Self::HttpProxy
-        )
+        matches!(self, Self::Http | Self::Http2 | Self::Grpc | Self::GrpcWeb | Self::HttpProxy)
     }
 
     /// Whether it is HTTP/2 by declaration.
@@ -129,24 +116,14 @@ mod tests {
             ("TCP", None, "", 80, Protocol::Auto),
             ("TCP", None, "web", 80, Protocol::Auto),
             ("TCP", None, "db", 3306, Protocol::Tcp),
-            (
-                "TCP",
-                Some("kubernetes.io/h2c"),
-                "http",
-                80,
-                Protocol::Http2,
-            ),
+            ("TCP", Some("kubernetes.io/h2c"), "http", 80, Protocol::Http2),
             ("TCP", Some("mystery"), "http", 80, Protocol::Auto),
             ("UDP", None, "dns", 53, Protocol::Udp),
             ("TCP", None, "udp-x", 80, Protocol::Auto),
             ("TCP", None, "https", 443, Protocol::Https),
         ];
         for (transport, app, name, number, want) in cases {
-            assert_eq!(
-                Protocol::of_kubernetes_port(transport, app, name, number),
-                want,
-                "{name} {app:?}"
-            );
+            assert_eq!(Protocol::of_kubernetes_port(transport, app, name, number), want, "{name} {app:?}");
         }
     }
 }

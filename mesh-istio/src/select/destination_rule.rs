@@ -30,10 +30,7 @@ impl MergedRule<'_> {
     /// The subset of that name.
     #[must_use]
     pub fn subset(&self, name: &str) -> Option<&Subset> {
-        self.subsets
-            .iter()
-            .copied()
-            .find(|subset| subset.name == name)
+        self.subsets.iter().copied().find(|subset| subset.name == name)
     }
 }
 
@@ -48,31 +45,19 @@ impl<'a> DestinationRules<'a> {
     /// Reads and merges the rules of a world.
     #[must_use]
     pub fn build(world: &'a World, mesh: &MeshConfig) -> Self {
-        let mut by_namespace: BTreeMap<&str, BTreeMap<String, Vec<MergedRule<'a>>>> =
-            BTreeMap::new();
-        let rules = world
-            .objects()
-            .iter()
-            .filter_map(|object| match &object.spec {
-                Spec::DestinationRule(spec) => Some((object, spec.as_ref())),
-                _ => None,
-            });
+        let mut by_namespace: BTreeMap<&str, BTreeMap<String, Vec<MergedRule<'a>>>> = BTreeMap::new();
+        let rules = world.objects().iter().filter_map(|object| match &object.spec {
+            Spec::DestinationRule(spec) => Some((object, spec.as_ref())),
+            _ => None,
+        });
         // Those with a selector first, each in age order.
-        let (with, without): (Vec<_>, Vec<_>) =
-            rules.partition(|(_, spec)| spec.workload_selector.is_some());
+        let (with, without): (Vec<_>, Vec<_>) = rules.partition(|(_, spec)| spec.workload_selector.is_some());
         for (object, spec) in with.into_iter().chain(without) {
             let resolved = host::resolve(&spec.host, &object.id.namespace, &mesh.cluster_domain);
-            let kept = by_namespace
-                .entry(&object.id.namespace)
-                .or_default()
-                .entry(resolved)
-                .or_default();
+            let kept = by_namespace.entry(&object.id.namespace).or_default().entry(resolved).or_default();
             add(kept, object, spec, mesh);
         }
-        Self {
-            by_namespace,
-            root_namespace: mesh.root_namespace.clone(),
-        }
+        Self { by_namespace, root_namespace: mesh.root_namespace.clone() }
     }
 
     /// The rule that holds for calls from `namespace` by a workload with `labels` to `service`.
@@ -86,11 +71,7 @@ impl<'a> DestinationRules<'a> {
         let root = self.root_namespace.as_str();
         if namespace == root {
             // The root namespace's own rules come first only when they are private to it.
-            let private = |rule: &&MergedRule<'_>| {
-                rule.export_to
-                    .iter()
-                    .all(|value| value == "." || value == root)
-            };
+            let private = |rule: &&MergedRule<'_>| rule.export_to.iter().all(|value| value == "." || value == root);
             if let Some(found) = self.in_scope(root, service, namespace, labels, private) {
                 return Some(found);
             }
@@ -109,20 +90,11 @@ impl<'a> DestinationRules<'a> {
     #[must_use]
     pub fn has_subset(&self, service: &RegistryService, namespace: &str, subset: &str) -> bool {
         let none = BTreeMap::new();
-        if self
-            .find(service, namespace, &none)
-            .is_some_and(|rule| rule.subset(subset).is_some())
-        {
+        if self.find(service, namespace, &none).is_some_and(|rule| rule.subset(subset).is_some()) {
             return true;
         }
-        let selected = self
-            .by_namespace
-            .get(namespace)
-            .and_then(|hosts| hosts.get(&service.hostname));
-        selected
-            .into_iter()
-            .flatten()
-            .any(|rule| rule.selector.is_some() && rule.subset(subset).is_some())
+        let selected = self.by_namespace.get(namespace).and_then(|hosts| hosts.get(&service.hostname));
+        selected.into_iter().flatten().any(|rule| rule.selector.is_some() && rule.subset(subset).is_some())
     }
 
     fn in_scope(
@@ -134,13 +106,10 @@ impl<'a> DestinationRules<'a> {
         accept: impl Fn(&&MergedRule<'a>) -> bool,
     ) -> Option<&MergedRule<'a>> {
         let hosts = self.by_namespace.get(scope)?;
-        let visible = |rule: &&MergedRule<'a>| {
-            is_exported(&rule.export_to, &rule.export_to, scope, namespace) && accept(rule)
-        };
-        let keys = hosts
-            .iter()
-            .filter(|(_, rules)| rules.iter().any(|rule| visible(&rule)))
-            .map(|(key, _)| key.as_str());
+        let visible =
+            |rule: &&MergedRule<'a>| is_exported(&rule.export_to, &rule.export_to, scope, namespace) && accept(rule);
+        let keys =
+            hosts.iter().filter(|(_, rules)| rules.iter().any(|rule| visible(&rule))).map(|(key, _)| key.as_str());
         let best = host::most_specific(&service.hostname, keys)?;
         let mut last = None;
         for rule in hosts.get(best)?.iter().filter(visible) {
@@ -157,35 +126,13 @@ impl<'a> DestinationRules<'a> {
     }
 }
 
-fn add<'a>(
-    kept: &mut Vec<MergedRule<'a>>,
-    object: &'a Arc<Object>,
-    spec: &'a DestinationRule,
-    mesh: &MeshConfig,
-) {
-    let selector = spec
-        .workload_selector
-        .as_ref()
-        .map(|selector| &selector.match_labels);
-    let export_to = if spec.export_to.is_empty() {
-        &mesh.default_destination_rule_export_to
-    } else {
-        &spec.export_to
-    };
-    let mut export_to: Vec<String> = export_to
-        .iter()
-        .map(|value| {
-            if value == "." {
-                object.id.namespace.clone()
-            } else {
-                value.clone()
-            }
-        })
-        .collect();
+fn add<'a>(kept: &mut Vec<MergedRule<'a>>, object: &'a Arc<Object>, spec: &'a DestinationRule, mesh: &MeshConfig) {
+    let selector = spec.workload_selector.as_ref().map(|selector| &selector.match_labels);
+    let export_to = if spec.export_to.is_empty() { &mesh.default_destination_rule_export_to } else { &spec.export_to };
+    let mut export_to: Vec<String> =
+        export_to.iter().map(|value| if value == "." { object.id.namespace.clone() } else { value.clone() }).collect();
     export_to.sort();
-    let same = kept
-        .iter_mut()
-        .find(|rule| rule.selector == selector && rule.export_to == export_to);
+    let same = kept.iter_mut().find(|rule| rule.selector == selector && rule.export_to == export_to);
     let Some(rule) = same else {
         kept.push(MergedRule {
             objects: vec![object],

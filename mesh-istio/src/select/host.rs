@@ -6,11 +6,7 @@
 #[must_use]
 pub fn resolve(host: &str, namespace: &str, cluster_domain: &str) -> String {
     let host = host.to_ascii_lowercase();
-    if host.is_empty()
-        || host.contains('.')
-        || host.contains('*')
-        || host.parse::<std::net::IpAddr>().is_ok()
-    {
+    if host.is_empty() || host.contains('.') || host.contains('*') || host.parse::<std::net::IpAddr>().is_ok() {
         return host;
     }
     format!("{host}.{namespace}.svc.{cluster_domain}")
@@ -81,11 +77,7 @@ mod tests {
         ] {
             assert_eq!(matches(a, b), overlap, "{a} {b}");
         }
-        assert!(
-            subset_of("a.foo.com", "*.foo.com")
-                && subset_of("*.foo.com", "*.com")
-                && !subset_of("*.com", "a.com")
-        );
+        assert!(subset_of("a.foo.com", "*.foo.com") && subset_of("*.foo.com", "*.com") && !subset_of("*.com", "a.com"));
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! `MergeTrafficPolicy`.
 
 use crate::object::{
-    ClientTlsSettings, ConnectionPoolSettings, LoadBalancerSettings, OutlierDetection,
-    PortTrafficPolicy, RetryBudget, Subset, TrafficPolicy,
+    ClientTlsSettings, ConnectionPoolSettings, LoadBalancerSettings, OutlierDetection, PortTrafficPolicy, RetryBudget,
+    Subset, TrafficPolicy,
 };
 
 /// The blocks that hold.
@@ -25,11 +25,7 @@ pub struct EffectivePolicy<'a> {
 
 /// The policy for one port, and for a subset when one is given.
 #[must_use]
-pub fn effective<'a>(
-    policy: Option<&'a TrafficPolicy>,
-    subset: Option<&'a Subset>,
-    port: u32,
-) -> EffectivePolicy<'a> {
+pub fn effective<'a>(policy: Option<&'a TrafficPolicy>, subset: Option<&'a Subset>, port: u32) -> EffectivePolicy<'a> {
     let mut out = match policy.and_then(|policy| of_port(policy, port)) {
         Some(entry) => from_port(entry),
         None => policy.map(whole).unwrap_or_default(),
@@ -39,10 +35,7 @@ pub fn effective<'a>(
     };
     match of_port(overlay, port) {
         // A port entry of the subset resets what it does not set.
-        Some(entry) => EffectivePolicy {
-            retry_budget: out.retry_budget,
-            ..from_port(entry)
-        },
+        Some(entry) => EffectivePolicy { retry_budget: out.retry_budget, ..from_port(entry) },
         None => {
             out.load_balancer = overlay.load_balancer.as_ref().or(out.load_balancer);
             out.connection_pool = overlay.connection_pool.as_ref().or(out.connection_pool);
@@ -55,12 +48,7 @@ pub fn effective<'a>(
 }
 
 fn of_port(policy: &TrafficPolicy, port: u32) -> Option<&PortTrafficPolicy> {
-    policy.port_level_settings.iter().find(|entry| {
-        entry
-            .port
-            .as_ref()
-            .is_some_and(|selector| selector.number == port)
-    })
+    policy.port_level_settings.iter().find(|entry| entry.port.as_ref().is_some_and(|selector| selector.number == port))
 }
 
 fn whole(policy: &TrafficPolicy) -> EffectivePolicy<'_> {

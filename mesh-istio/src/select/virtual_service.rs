@@ -23,11 +23,7 @@ pub struct MeshVirtualService<'a> {
 
 /// The VirtualServices that callers in `namespace` obey, in order of precedence.
 #[must_use]
-pub fn virtual_services<'a>(
-    world: &'a World,
-    mesh: &MeshConfig,
-    namespace: &str,
-) -> Vec<MeshVirtualService<'a>> {
+pub fn virtual_services<'a>(world: &'a World, mesh: &MeshConfig, namespace: &str) -> Vec<MeshVirtualService<'a>> {
     let mut ranked: Vec<(u8, MeshVirtualService<'a>)> = Vec::new();
     for object in world.objects() {
         let Spec::VirtualService(spec) = &object.spec else {
@@ -39,35 +35,20 @@ pub fn virtual_services<'a>(
         if spec.hosts.is_empty() || !bound {
             continue;
         }
-        let export_to = if spec.export_to.is_empty() {
-            &mesh.default_virtual_service_export_to
-        } else {
-            &spec.export_to
-        };
+        let export_to =
+            if spec.export_to.is_empty() { &mesh.default_virtual_service_export_to } else { &spec.export_to };
         if !is_exported(export_to, export_to, &object.id.namespace, namespace) {
             continue;
         }
-        let private = export_to
-            .iter()
-            .all(|value| value == "." || *value == object.id.namespace);
+        let private = export_to.iter().all(|value| value == "." || *value == object.id.namespace);
         let rank = match () {
             () if private => 0,
             () if export_to.iter().any(|value| value == "*") => 2,
             () => 1,
         };
-        let hosts = spec
-            .hosts
-            .iter()
-            .map(|name| host::resolve(name, &object.id.namespace, &mesh.cluster_domain))
-            .collect();
-        ranked.push((
-            rank,
-            MeshVirtualService {
-                object,
-                spec,
-                hosts,
-            },
-        ));
+        let hosts =
+            spec.hosts.iter().map(|name| host::resolve(name, &object.id.namespace, &mesh.cluster_domain)).collect();
+        ranked.push((rank, MeshVirtualService { object, spec, hosts }));
     }
     // Stable: age order within a rank.
     ranked.sort_by_key(|(rank, _)| *rank);

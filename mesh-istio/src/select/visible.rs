@@ -8,11 +8,7 @@ use crate::registry::{Provider, Registry, RegistryService};
 /// Whether something of `owner` with this `exportTo` (or, when empty, the default) is visible in `namespace`.
 #[must_use]
 pub fn is_exported(export_to: &[String], default: &[String], owner: &str, namespace: &str) -> bool {
-    let effective = if export_to.is_empty() {
-        default
-    } else {
-        export_to
-    };
+    let effective = if export_to.is_empty() { default } else { export_to };
     effective.iter().any(|value| match value.as_str() {
         "*" => true,
         "." => owner == namespace,
@@ -24,28 +20,15 @@ pub fn is_exported(export_to: &[String], default: &[String], owner: &str, namesp
 /// The services that `namespace` sees, one for each host name, oldest first. Own before Kubernetes before ServiceEntry
 /// before the oldest.
 #[must_use]
-pub fn services<'a>(
-    registry: &'a Registry,
-    mesh: &MeshConfig,
-    namespace: &str,
-) -> Vec<&'a RegistryService> {
+pub fn services<'a>(registry: &'a Registry, mesh: &MeshConfig, namespace: &str) -> Vec<&'a RegistryService> {
     let mut chosen: BTreeMap<&str, usize> = BTreeMap::new();
     let all = registry.services();
     for (index, service) in all.iter().enumerate() {
-        if !is_exported(
-            &service.export_to,
-            &mesh.default_service_export_to,
-            &service.namespace,
-            namespace,
-        ) {
+        if !is_exported(&service.export_to, &mesh.default_service_export_to, &service.namespace, namespace) {
             continue;
         }
-        let rank = |service: &RegistryService| {
-            (
-                service.namespace != namespace,
-                service.provider != Provider::Kubernetes,
-            )
-        };
+        let rank =
+            |service: &RegistryService| (service.namespace != namespace, service.provider != Provider::Kubernetes);
         let slot = chosen.entry(&service.hostname).or_insert(index);
         // The older one stays among equals: `all` is in age order.
         if rank(service) < rank(&all[*slot]) {
@@ -64,8 +47,7 @@ mod tests {
     #[test]
     fn export_to_is_read_as_istio_reads_it() {
         let all = ["*".to_owned()];
-        let list =
-            |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+        let list = |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
         for (export_to, namespace, visible) in [
             ("", "b", true),
             ("*", "b", true),
@@ -76,11 +58,7 @@ mod tests {
             ("~", "a", false),
             (". b", "b", true),
         ] {
-            assert_eq!(
-                is_exported(&list(export_to), &all, "a", namespace),
-                visible,
-                "{export_to} {namespace}"
-            );
+            assert_eq!(is_exported(&list(export_to), &all, "a", namespace), visible, "{export_to} {namespace}");
         }
         assert!(!is_exported(&[], &[".".to_owned()], "a", "b"));
     }

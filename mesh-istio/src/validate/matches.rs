@@ -19,9 +19,7 @@ pub(super) fn check(rules: &mut Rules<'_>, routes: &[HttpRoute]) {
                     "never reached: rule {first} has no match and takes every request (only the last rule can have no match)"
                 )
             } else {
-                format!(
-                    "never reached: rule {first}, defined before, has no match and takes every request"
-                )
+                format!("never reached: rule {first}, defined before, has no match and takes every request")
             };
             rules.warn(code::VS_UNREACHABLE_RULE, &at, reason);
             continue;
@@ -35,29 +33,15 @@ pub(super) fn check(rules: &mut Rules<'_>, routes: &[HttpRoute]) {
         for (m, block) in route.r#match.iter().enumerate() {
             if let Some((other, first)) = earlier.iter().find(|(_, first)| covers(first, block)) {
                 shadowed += 1;
-                let how = if *first == block {
-                    "the same match"
-                } else {
-                    "a prefix that covers it"
-                };
-                let place = if *other == index {
-                    "earlier in this rule".to_owned()
-                } else {
-                    format!("in rule {other}")
-                };
-                words.push((
-                    format!("{at}.match[{m}]"),
-                    format!("never decides: {how} stands {place}"),
-                ));
+                let how = if *first == block { "the same match" } else { "a prefix that covers it" };
+                let place =
+                    if *other == index { "earlier in this rule".to_owned() } else { format!("in rule {other}") };
+                words.push((format!("{at}.match[{m}]"), format!("never decides: {how} stands {place}")));
             }
             earlier.push((index, block));
         }
         if shadowed == route.r#match.len() {
-            rules.warn(
-                code::VS_UNREACHABLE_RULE,
-                &at,
-                "never reached: all its matches are used by prior rules",
-            );
+            rules.warn(code::VS_UNREACHABLE_RULE, &at, "never reached: all its matches are used by prior rules");
         } else {
             for (at, reason) in words {
                 rules.warn(code::VS_INEFFECTIVE_MATCH, &at, reason);
@@ -82,16 +66,10 @@ fn covers(first: &HttpMatchRequest, later: &HttpMatchRequest) -> bool {
         return false;
     };
     let fold = |text: &str| {
-        if first.ignore_uri_case {
-            text.to_ascii_lowercase()
-        } else {
-            text.to_owned()
-        }
+        if first.ignore_uri_case { text.to_ascii_lowercase() } else { text.to_owned() }
     };
     let within = match later_uri {
-        Some(StringMatch::Prefix(text) | StringMatch::Exact(text)) => {
-            fold(text).starts_with(&fold(prefix))
-        }
+        Some(StringMatch::Prefix(text) | StringMatch::Exact(text)) => fold(text).starts_with(&fold(prefix)),
         _ => false,
     };
     if !within {
@@ -113,17 +91,12 @@ pub(crate) fn split_run(routes: &[HttpRoute], start: usize) -> usize {
     let plain = |route: &HttpRoute| {
         route.r#match.is_empty()
             && route.route.len() == 1
-            && route.route[0]
-                .weight
-                .is_some_and(|weight| weight != 0 && weight != 100)
+            && route.route[0].weight.is_some_and(|weight| weight != 0 && weight != 100)
             && route.redirect.is_none()
             && route.direct_response.is_none()
             && route.delegate.is_none()
     };
-    routes[start..]
-        .iter()
-        .take_while(|route| plain(route))
-        .count()
+    routes[start..].iter().take_while(|route| plain(route)).count()
 }
 
 fn split_across_routes(rules: &mut Rules<'_>, routes: &[HttpRoute]) {
@@ -161,9 +134,5 @@ fn split_across_routes(rules: &mut Rules<'_>, routes: &[HttpRoute]) {
         "a split written as {run} rules is no split: the first matchless rule takes everything ({}); write one rule: route: [{corrected}]",
         effective.join(", ")
     );
-    rules.warn(
-        code::VS_SPLIT_ACROSS_ROUTES,
-        &format!("spec.http[{start}]"),
-        reason,
-    );
+    rules.warn(code::VS_SPLIT_ACROSS_ROUTES, &format!("spec.http[{start}]"), reason);
 }

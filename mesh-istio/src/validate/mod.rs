@@ -19,10 +19,7 @@ use crate::object::{Object, Spec};
 
 /// Everything there is to say about one object.
 pub(crate) fn object(object: &Object) -> Vec<Finding> {
-    let mut rules = Rules {
-        object,
-        findings: Vec::new(),
-    };
+    let mut rules = Rules { object, findings: Vec::new() };
     match &object.spec {
         Spec::VirtualService(spec) => virtual_service::check(&mut rules, spec),
         Spec::DestinationRule(spec) => destination_rule::check(&mut rules, spec),
@@ -41,13 +38,7 @@ struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    fn say(
-        &mut self,
-        severity: Severity,
-        code: &'static str,
-        field: &str,
-        reason: impl Into<String>,
-    ) {
+    fn say(&mut self, severity: Severity, code: &'static str, field: &str, reason: impl Into<String>) {
         self.findings.push(Finding {
             file: self.object.file.clone(),
             line: self.object.line_of(field),
@@ -68,21 +59,11 @@ impl Rules<'_> {
     }
 
     fn not_in_force(&mut self, field: &str, reason: impl Into<String>) {
-        self.say(
-            Severity::NotInForce,
-            code::FIELD_NOT_IN_FORCE,
-            field,
-            reason,
-        );
+        self.say(Severity::NotInForce, code::FIELD_NOT_IN_FORCE, field, reason);
     }
 
     fn security_not_in_force(&mut self, field: &str, reason: impl Into<String>) {
-        self.say(
-            Severity::NotInForce,
-            code::SECURITY_NOT_IN_FORCE,
-            field,
-            reason,
-        );
+        self.say(Severity::NotInForce, code::SECURITY_NOT_IN_FORCE, field, reason);
     }
 
     /// Istio's duration rule: at least a millisecond, in whole milliseconds.
@@ -91,21 +72,13 @@ impl Rules<'_> {
         if value < Duration::from_millis(1) {
             self.refuse(code::BAD_DURATION, field, "must be at least 1ms");
         } else if value.subsec_nanos() % 1_000_000 != 0 {
-            self.refuse(
-                code::BAD_DURATION,
-                field,
-                "must be a whole number of milliseconds",
-            );
+            self.refuse(code::BAD_DURATION, field, "must be a whole number of milliseconds");
         }
     }
 
     fn port(&mut self, field: &str, number: u32) {
         if !(1..=65_535).contains(&number) {
-            self.refuse(
-                code::INVALID_VALUE,
-                field,
-                format!("{number} is no port: 1 to 65535"),
-            );
+            self.refuse(code::INVALID_VALUE, field, format!("{number} is no port: 1 to 65535"));
         }
     }
 
@@ -119,31 +92,15 @@ impl Rules<'_> {
         for (key, value) in labels {
             let at = format!("{field}[{key}]");
             if key.is_empty() {
-                self.refuse(
-                    code::BAD_SELECTOR,
-                    &at,
-                    "the key of a label must not be empty",
-                );
+                self.refuse(code::BAD_SELECTOR, &at, "the key of a label must not be empty");
             } else if key.contains('*') || value.contains('*') {
-                self.refuse(
-                    code::BAD_SELECTOR,
-                    &at,
-                    "wildcard is not supported in selector",
-                );
+                self.refuse(code::BAD_SELECTOR, &at, "wildcard is not supported in selector");
             } else if !names::is_label_key(key) || !names::is_label_value(value) {
-                self.refuse(
-                    code::BAD_SELECTOR,
-                    &at,
-                    format!("{key}={value} is not a valid label"),
-                );
+                self.refuse(code::BAD_SELECTOR, &at, format!("{key}={value} is not a valid label"));
             }
         }
         if labels.is_empty() {
-            self.warn(
-                code::INEFFECTIVE,
-                field,
-                "an empty selector selects every workload",
-            );
+            self.warn(code::INEFFECTIVE, field, "an empty selector selects every workload");
         }
     }
 
@@ -154,32 +111,19 @@ impl Rules<'_> {
         let mut problems = Vec::new();
         for (index, value) in export_to.iter().enumerate() {
             let at = format!("spec.exportTo[{index}]");
-            let meaning = if value == "." {
-                own.as_str()
-            } else {
-                value.as_str()
-            };
+            let meaning = if value == "." { own.as_str() } else { value.as_str() };
             if seen.contains(&meaning) {
                 problems.push((at, format!("{value:?} is written twice")));
                 continue;
             }
             seen.push(meaning);
             match value.as_str() {
-                "*" if export_to.len() > 1 => {
-                    problems.push((at, "\"*\" must stand alone".to_owned()))
-                }
-                "~" if !nobody => {
-                    problems.push((at, "\"~\" (nobody) is for services only".to_owned()))
-                }
-                "~" if export_to.len() > 1 => {
-                    problems.push((at, "\"~\" must stand alone".to_owned()))
-                }
+                "*" if export_to.len() > 1 => problems.push((at, "\"*\" must stand alone".to_owned())),
+                "~" if !nobody => problems.push((at, "\"~\" (nobody) is for services only".to_owned())),
+                "~" if export_to.len() > 1 => problems.push((at, "\"~\" must stand alone".to_owned())),
                 "*" | "~" | "." => {}
                 namespace if names::is_dns_label(namespace) => {}
-                _ => problems.push((
-                    at,
-                    format!("{value:?} is neither a namespace nor \".\", \"*\""),
-                )),
+                _ => problems.push((at, format!("{value:?} is neither a namespace nor \".\", \"*\""))),
             }
         }
         for (at, reason) in problems {

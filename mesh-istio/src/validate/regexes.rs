@@ -15,34 +15,26 @@ pub(super) fn check(regex: &str) -> Result<(), String> {
         return Err("an empty regular expression matches nothing useful".to_owned());
     }
     if regex.chars().count() > MAX_CHARACTERS {
-        return Err(format!(
-            "regular expression is longer than {MAX_CHARACTERS} characters"
-        ));
+        return Err(format!("regular expression is longer than {MAX_CHARACTERS} characters"));
     }
     // Alone first, so that a text that only balances within our brackets does not pass; then anchored, as it will be matched.
     let compiled = build(regex).and_then(|()| build(&format!("^(?:{regex})$")));
     match compiled {
         Ok(()) => Ok(()),
-        Err(regex::Error::CompiledTooBig(limit)) => Err(format!(
-            "regular expression needs more than {limit} bytes when compiled"
-        )),
+        Err(regex::Error::CompiledTooBig(limit)) => {
+            Err(format!("regular expression needs more than {limit} bytes when compiled"))
+        }
         Err(error) => {
             // The last line of a syntax error says what is wrong; those before draw it.
             let text = error.to_string();
             let last = text.lines().last().unwrap_or_default().trim();
-            Err(format!(
-                "regular expression {regex:?}: {}",
-                last.strip_prefix("error: ").unwrap_or(last)
-            ))
+            Err(format!("regular expression {regex:?}: {}", last.strip_prefix("error: ").unwrap_or(last)))
         }
     }
 }
 
 fn build(regex: &str) -> Result<(), regex::Error> {
-    RegexBuilder::new(regex)
-        .size_limit(MAX_COMPILED)
-        .build()
-        .map(drop)
+    RegexBuilder::new(regex).size_limit(MAX_COMPILED).build().map(drop)
 }
 
 #[cfg(test)]
@@ -68,9 +60,6 @@ mod tests {
 
     #[test]
     fn more_than_a_mebibyte_compiled_is_refused() {
-        assert!(
-            check(r"(\w{100}){100}")
-                .is_err_and(|reason| reason.contains("1048576 bytes when compiled"))
-        );
+        assert!(check(r"(\w{100}){100}").is_err_and(|reason| reason.contains("1048576 bytes when compiled")));
     }
 }

@@ -11,11 +11,7 @@ pub(super) fn check(rules: &mut Rules<'_>, spec: &ServiceEntry) {
     hosts(rules, spec);
     rules.export_to(&spec.export_to, true);
     if spec.workload_selector.is_some() && !spec.endpoints.is_empty() {
-        rules.refuse(
-            code::EXCLUSIVE,
-            "spec.endpoints",
-            "only one of WorkloadSelector or Endpoints can be set",
-        );
+        rules.refuse(code::EXCLUSIVE, "spec.endpoints", "only one of WorkloadSelector or Endpoints can be set");
     }
     if let Some(selector) = &spec.workload_selector {
         rules.selector("spec.workloadSelector.labels", &selector.labels);
@@ -24,11 +20,7 @@ pub(super) fn check(rules: &mut Rules<'_>, spec: &ServiceEntry) {
         let at = format!("spec.addresses[{index}]");
         match names::address_or_prefix(address) {
             // Istio's schema lets other texts pass; what cannot be compared with an address is of no use.
-            None => rules.warn(
-                code::INEFFECTIVE,
-                &at,
-                format!("{address:?} is neither an address nor a prefix"),
-            ),
+            None => rules.warn(code::INEFFECTIVE, &at, format!("{address:?} is neither an address nor a prefix")),
             Some(true) if !matches!(spec.resolution, Resolution::None | Resolution::Static) => {
                 rules.refuse(
                     code::INVALID_VALUE,
@@ -77,11 +69,7 @@ pub(super) fn check(rules: &mut Rules<'_>, spec: &ServiceEntry) {
 
 fn hosts(rules: &mut Rules<'_>, spec: &ServiceEntry) {
     if spec.hosts.is_empty() {
-        rules.refuse(
-            code::REQUIRED,
-            "spec.hosts",
-            "at least one host is required",
-        );
+        rules.refuse(code::REQUIRED, "spec.hosts", "at least one host is required");
     }
     for (index, host) in spec.hosts.iter().enumerate() {
         let at = format!("spec.hosts[{index}]");
@@ -93,11 +81,7 @@ fn hosts(rules: &mut Rules<'_>, spec: &ServiceEntry) {
             rules.warn(code::INEFFECTIVE, &at, "only *. in front is a wildcard");
         }
         if spec.hosts[..index].contains(host) {
-            rules.refuse(
-                code::DUPLICATE_VALUE,
-                &at,
-                format!("{host:?} is written twice"),
-            );
+            rules.refuse(code::DUPLICATE_VALUE, &at, format!("{host:?} is written twice"));
         }
     }
 }
@@ -127,11 +111,7 @@ fn ports(rules: &mut Rules<'_>, spec: &ServiceEntry) {
             );
         }
         if port.name.is_empty() {
-            rules.refuse(
-                code::REQUIRED,
-                &format!("{at}.name"),
-                "the name of a port is required",
-            );
+            rules.refuse(code::REQUIRED, &format!("{at}.name"), "the name of a port is required");
         } else if !names::is_dns_label(&port.name) {
             rules.refuse(
                 code::INVALID_VALUE,
@@ -139,11 +119,7 @@ fn ports(rules: &mut Rules<'_>, spec: &ServiceEntry) {
                 format!("{:?} is not the name of a port", port.name),
             );
         } else if earlier.iter().any(|other| other.name == port.name) {
-            rules.refuse(
-                code::DUPLICATE_VALUE,
-                &format!("{at}.name"),
-                format!("Duplicate value {:?}", port.name),
-            );
+            rules.refuse(code::DUPLICATE_VALUE, &format!("{at}.name"), format!("Duplicate value {:?}", port.name));
         }
         if !port.protocol.is_empty() && Protocol::parse(&port.protocol) == Protocol::Auto {
             rules.refuse(
@@ -159,11 +135,7 @@ fn resolution(rules: &mut Rules<'_>, spec: &ServiceEntry) {
     let endpoints = &spec.endpoints;
     match spec.resolution {
         Resolution::None if !endpoints.is_empty() => {
-            rules.refuse(
-                code::EXCLUSIVE,
-                "spec.endpoints",
-                "NONE mode cannot set endpoints",
-            );
+            rules.refuse(code::EXCLUSIVE, "spec.endpoints", "NONE mode cannot set endpoints");
         }
         Resolution::Dns | Resolution::DnsRoundRobin => {
             if endpoints.is_empty() && spec.workload_selector.is_none() {
@@ -178,34 +150,19 @@ fn resolution(rules: &mut Rules<'_>, spec: &ServiceEntry) {
                 }
             }
             if spec.resolution == Resolution::DnsRoundRobin && endpoints.len() > 1 {
-                rules.refuse(
-                    code::EXCLUSIVE,
-                    "spec.endpoints",
-                    "DNS_ROUND_ROBIN mode cannot have multiple endpoints",
-                );
+                rules.refuse(code::EXCLUSIVE, "spec.endpoints", "DNS_ROUND_ROBIN mode cannot have multiple endpoints");
             }
         }
         Resolution::DynamicDns => {
             if !spec.addresses.is_empty() || !endpoints.is_empty() {
-                rules.refuse(
-                    code::EXCLUSIVE,
-                    "spec.resolution",
-                    "DYNAMIC_DNS allows neither addresses nor endpoints",
-                );
+                rules.refuse(code::EXCLUSIVE, "spec.resolution", "DYNAMIC_DNS allows neither addresses nor endpoints");
             }
             for (index, host) in spec.hosts.iter().enumerate() {
                 if !host.starts_with('*') {
-                    rules.refuse(
-                        code::BAD_HOST,
-                        &format!("spec.hosts[{index}]"),
-                        "DYNAMIC_DNS is for wildcard hosts",
-                    );
+                    rules.refuse(code::BAD_HOST, &format!("spec.hosts[{index}]"), "DYNAMIC_DNS is for wildcard hosts");
                 }
             }
-            rules.not_in_force(
-                "spec.resolution",
-                "DYNAMIC_DNS has no effect yet: the entry is passed over",
-            );
+            rules.not_in_force("spec.resolution", "DYNAMIC_DNS has no effect yet: the entry is passed over");
         }
         Resolution::None | Resolution::Static => {}
     }
@@ -213,13 +170,8 @@ fn resolution(rules: &mut Rules<'_>, spec: &ServiceEntry) {
         for (index, port) in spec.ports.iter().enumerate() {
             let protocol = Protocol::parse(&port.protocol);
             if !protocol.is_http() && !protocol.is_tls() && protocol != Protocol::Auto {
-                let reason =
-                    "several hosts cannot be told apart on a port that is neither HTTP nor TLS";
-                rules.refuse(
-                    code::INVALID_VALUE,
-                    &format!("spec.ports[{index}].protocol"),
-                    reason,
-                );
+                let reason = "several hosts cannot be told apart on a port that is neither HTTP nor TLS";
+                rules.refuse(code::INVALID_VALUE, &format!("spec.ports[{index}].protocol"), reason);
             }
         }
     }
@@ -229,9 +181,10 @@ pub(super) fn check_kubernetes(rules: &mut Rules<'_>, spec: &Service) {
     for (index, port) in spec.ports.iter().enumerate() {
         rules.port(&format!("spec.ports[{index}].port"), port.port);
         let earlier = &spec.ports[..index];
-        if earlier.iter().any(|other| {
-            other.port == port.port && transport(&other.protocol) == transport(&port.protocol)
-        }) {
+        if earlier
+            .iter()
+            .any(|other| other.port == port.port && transport(&other.protocol) == transport(&port.protocol))
+        {
             rules.refuse(
                 code::DUPLICATE_VALUE,
                 &format!("spec.ports[{index}].port"),
@@ -244,10 +197,7 @@ pub(super) fn check_kubernetes(rules: &mut Rules<'_>, spec: &Service) {
                 &format!("spec.ports[{index}].name"),
                 "ports of a Service with several need names",
             );
-        } else if earlier
-            .iter()
-            .any(|other| other.name == port.name && !port.name.is_empty())
-        {
+        } else if earlier.iter().any(|other| other.name == port.name && !port.name.is_empty()) {
             rules.refuse(
                 code::DUPLICATE_VALUE,
                 &format!("spec.ports[{index}].name"),
@@ -257,16 +207,9 @@ pub(super) fn check_kubernetes(rules: &mut Rules<'_>, spec: &Service) {
     }
     if spec.service_type == "ExternalName" {
         if spec.external_name.is_empty() {
-            rules.refuse(
-                code::REQUIRED,
-                "spec.externalName",
-                "an ExternalName service needs externalName",
-            );
+            rules.refuse(code::REQUIRED, "spec.externalName", "an ExternalName service needs externalName");
         }
-        rules.not_in_force(
-            "spec.externalName",
-            "aliases have no effect yet: call the external name itself",
-        );
+        rules.not_in_force("spec.externalName", "aliases have no effect yet: call the external name itself");
     }
 }
 

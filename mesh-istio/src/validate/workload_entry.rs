@@ -10,20 +10,12 @@ pub(super) fn check(rules: &mut Rules<'_>, at: &str, spec: &WorkloadEntry) {
     let address = format!("{at}.address");
     if let Some(path) = spec.address.strip_prefix("unix://") {
         if !(path.starts_with('/') || (path.starts_with('@') && path.len() > 1)) {
-            rules.refuse(
-                code::INVALID_VALUE,
-                &address,
-                "UDS must be an absolute path or abstract socket",
-            );
+            rules.refuse(code::INVALID_VALUE, &address, "UDS must be an absolute path or abstract socket");
         } else if path.ends_with('/') {
             rules.refuse(code::INVALID_VALUE, &address, "UDS may not be a dir");
         }
         if !spec.ports.is_empty() {
-            rules.refuse(
-                code::EXCLUSIVE,
-                &format!("{at}.ports"),
-                "UDS may not include ports",
-            );
+            rules.refuse(code::EXCLUSIVE, &format!("{at}.ports"), "UDS may not include ports");
         }
     } else if spec.address.is_empty() {
         if spec.network.is_empty() {
@@ -36,20 +28,12 @@ pub(super) fn check(rules: &mut Rules<'_>, at: &str, spec: &WorkloadEntry) {
             );
         }
     } else if !names::is_ip(&spec.address) && !names::is_fqdn(&spec.address) {
-        rules.refuse(
-            code::BAD_HOST,
-            &address,
-            format!("{:?} is neither an address nor a host name", spec.address),
-        );
+        rules.refuse(code::BAD_HOST, &address, format!("{:?} is neither an address nor a host name", spec.address));
     }
     for (name, port) in &spec.ports {
         let at = format!("{at}.ports[{name}]");
         if !names::is_dns_label(name) {
-            rules.refuse(
-                code::INVALID_VALUE,
-                &at,
-                format!("{name:?} is not the name of a port"),
-            );
+            rules.refuse(code::INVALID_VALUE, &at, format!("{name:?} is not the name of a port"));
         }
         rules.port(&at, *port);
     }
@@ -63,9 +47,6 @@ pub(super) fn check(rules: &mut Rules<'_>, at: &str, spec: &WorkloadEntry) {
         }
     }
     if !spec.network.is_empty() {
-        rules.not_in_force(
-            &format!("{at}.network"),
-            "networks have no effect yet: the address is used as it is",
-        );
+        rules.not_in_force(&format!("{at}.network"), "networks have no effect yet: the address is used as it is");
     }
 }

@@ -14,11 +14,7 @@ pub(crate) fn folder(name: &str) -> Option<PathBuf> {
     if folder.exists() {
         return Some(folder);
     }
-    assert!(
-        given != "required",
-        "conformance data is required and {} is not there",
-        folder.display()
-    );
+    assert!(given != "required", "conformance data is required and {} is not there", folder.display());
     println!("conformance: 0 ran, 1 skipped (no {name})");
     None
 }
@@ -34,11 +30,7 @@ pub(crate) fn files(folder: &Path, endings: &[&str]) -> Vec<(String, String)> {
                 folders.push(path);
                 continue;
             }
-            let name = path
-                .strip_prefix(folder)
-                .unwrap()
-                .to_string_lossy()
-                .into_owned();
+            let name = path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
             if !endings.iter().any(|ending| name.ends_with(ending)) {
                 continue;
             }

@@ -3,5 +3,10 @@
 //! One binary, so that Envoy's types are linked once.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod bad_input;
 mod captures;
+mod clusters;
 mod data;
+mod recorded;
+mod routing;
+mod support;
