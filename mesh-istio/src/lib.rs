@@ -1,6 +1,6 @@
 //! Istio objects in, Envoy v3 resources out: a small istiod.
 //!
-//! Text goes in ([`World::load`]), typed Envoy messages come out ([`lower`]). Everything here is pure: no files, no sockets, no
+//! Text goes in ([`World::load`]), typed Envoy messages come out ([`lower()`]). Everything here is pure: no files, no sockets, no
 //! clock. Bad input never stops its siblings: it becomes a [`Finding`], one line with file, line, object, field and
 //! reason. Nothing here decides what a data plane does with a message; that is `mesh_xds::decode`.
 //!

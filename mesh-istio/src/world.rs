@@ -95,4 +95,10 @@ impl World {
     pub fn object(&self, id: &ObjectId) -> Option<&Arc<Object>> {
         self.objects.iter().find(|object| object.id == *id)
     }
+
+    /// The object that a route or cluster names in its metadata (`filter_metadata["istio"].config`), as [`Object::config_path`] writes it.
+    #[must_use]
+    pub fn object_at(&self, config_path: &str) -> Option<&Arc<Object>> {
+        self.objects.iter().find(|object| object.config_path() == config_path)
+    }
 }

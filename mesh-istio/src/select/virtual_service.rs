@@ -30,7 +30,7 @@ pub fn virtual_services<'a>(world: &'a World, mesh: &MeshConfig, namespace: &str
             continue;
         };
         let for_mesh = |gateways: &[String]| gateways.iter().any(|gateway| gateway == "mesh");
-        // A match may bind its rule to the mesh although the whole is not.
+        // A match may narrow this list, it cannot widen it.
         let bound = spec.gateways.is_empty() || for_mesh(&spec.gateways);
         if spec.hosts.is_empty() || !bound {
             continue;

@@ -7,6 +7,7 @@ mod bad_input;
 mod captures;
 mod clusters;
 mod data;
+mod fixture;
 mod recorded;
 mod routing;
 mod support;

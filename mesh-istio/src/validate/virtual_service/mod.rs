@@ -106,12 +106,7 @@ fn gateways(rules: &mut Rules<'_>, spec: &VirtualService, for_mesh: bool) {
             None => rules.refuse(code::INVALID_VALUE, &at, format!("{gateway:?} is not the name of a gateway")),
         }
     }
-    let overridden = spec
-        .http
-        .iter()
-        .flat_map(|route| &route.r#match)
-        .any(|block| block.gateways.iter().any(|gateway| gateway == "mesh"));
-    if !for_mesh && !overridden {
+    if !for_mesh {
         let list = spec.gateways.join(", ");
         rules.warn(
             code::VS_NOT_FOR_MESH,
