@@ -85,8 +85,13 @@ fn virtual_hosts(scope: &Scope<'_>, port: u32) -> Vec<VirtualHost> {
         let mut of_services: Vec<&str> = Vec::new();
         let mut alone: Vec<&str> = Vec::new();
         for name in &virtual_service.hosts {
-            let matched: Vec<&str> =
-                services.keys().copied().filter(|hostname| host::subset_of(hostname, name)).collect();
+            let matched: Vec<&str> = match services.get_key_value(name.as_str()) {
+                Some((hostname, _)) => vec![*hostname],
+                None if name.starts_with('*') => {
+                    services.keys().copied().filter(|hostname| host::subset_of(hostname, name)).collect()
+                }
+                None => Vec::new(),
+            };
             if matched.is_empty() {
                 alone.push(name);
             }
@@ -144,9 +149,10 @@ fn choose<'a>(scope: &Scope<'_>, hostnames: impl Iterator<Item = &'a str>) -> BT
             first.entry(name).or_insert(index);
         }
     }
+    let wildcards: Vec<&str> = first.keys().copied().filter(|name| name.starts_with('*')).collect();
     let best = |hostname: &'a str| {
-        let key = host::most_specific(hostname, first.keys().copied())?;
-        Some((hostname, *first.get(key)?))
+        let wildcard = || first.get(host::most_specific(hostname, wildcards.iter().copied())?);
+        Some((hostname, *first.get(hostname).or_else(wildcard)?))
     };
     hostnames.filter_map(best).collect()
 }

@@ -108,11 +108,16 @@ impl<'a> DestinationRules<'a> {
         let hosts = self.by_namespace.get(scope)?;
         let visible =
             |rule: &&MergedRule<'a>| is_exported(&rule.export_to, &rule.export_to, scope, namespace) && accept(rule);
-        let keys =
-            hosts.iter().filter(|(_, rules)| rules.iter().any(|rule| visible(&rule))).map(|(key, _)| key.as_str());
-        let best = host::most_specific(&service.hostname, keys)?;
+        let seen = |rules: &&Vec<MergedRule<'a>>| rules.iter().any(|rule| visible(&rule));
+        // The exact host is the most specific, and found without looking at the others.
+        let exact = hosts.get(&service.hostname).filter(seen);
+        let rules = exact.or_else(|| {
+            let wildcards = hosts.iter().filter(|(key, rules)| key.starts_with('*') && seen(rules));
+            let best = host::most_specific(&service.hostname, wildcards.map(|(key, _)| key.as_str()))?;
+            hosts.get(best)
+        })?;
         let mut last = None;
-        for rule in hosts.get(best)?.iter().filter(visible) {
+        for rule in rules.iter().filter(visible) {
             match rule.selector {
                 // Selectors count for callers of the rule's own namespace.
                 Some(selector) if scope == namespace && labels_match(selector, labels) => {
