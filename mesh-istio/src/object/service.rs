@@ -24,6 +24,10 @@ pub struct Service {
     pub selector: BTreeMap<String, String>,
     /// Endpoints that are not ready count too.
     pub publish_not_ready_addresses: bool,
+    /// Preference of near endpoints, such as `PreferClose`.
+    pub traffic_distribution: String,
+    /// `Cluster`, or `Local` for endpoints of the caller's node only.
+    pub internal_traffic_policy: String,
 }
 
 /// A port of a Kubernetes service.
@@ -52,6 +56,8 @@ impl Decode for Service {
             ports: fields.take(cursor, "ports", &[]),
             selector: fields.take(cursor, "selector", &[]),
             publish_not_ready_addresses: fields.take(cursor, "publishNotReadyAddresses", &[]),
+            traffic_distribution: fields.take(cursor, "trafficDistribution", &[]),
+            internal_traffic_policy: fields.take(cursor, "internalTrafficPolicy", &[]),
         })
     }
 }

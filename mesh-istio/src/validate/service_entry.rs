@@ -205,6 +205,12 @@ pub(super) fn check_kubernetes(rules: &mut Rules<'_>, spec: &Service) {
             );
         }
     }
+    if !spec.traffic_distribution.is_empty() {
+        rules.not_in_force("spec.trafficDistribution", "preference of near endpoints has no effect yet");
+    }
+    if spec.internal_traffic_policy == "Local" {
+        rules.not_in_force("spec.internalTrafficPolicy", "Local has no effect yet: endpoints of every node are used");
+    }
     if spec.service_type == "ExternalName" {
         if spec.external_name.is_empty() {
             rules.refuse(code::REQUIRED, "spec.externalName", "an ExternalName service needs externalName");

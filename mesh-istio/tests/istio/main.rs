@@ -10,4 +10,5 @@ mod data;
 mod fixture;
 mod recorded;
 mod routing;
+mod rules;
 mod support;
