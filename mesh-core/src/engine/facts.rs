@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, Method, Request, header};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 
 use crate::resource::metadata::Metadata;
 
@@ -48,8 +49,9 @@ impl<'a> RequestFacts<'a> {
     /// The path without query and fragment.
     #[must_use]
     pub fn path_only(&self) -> &'a str {
-        // One character at a time is what the library searches fast for.
-        until(until(self.path, '?'), '#')
+        // A plain loop: paths are short, and a call to a search routine costs more than it finds.
+        let end = self.path.bytes().position(|byte| byte == b'?' || byte == b'#');
+        end.map_or(self.path, |end| &self.path[..end])
     }
 
     /// The query, without `?`, if there is one.
@@ -73,10 +75,14 @@ fn until(text: &str, end: char) -> &str {
 /// Whether these headers announce gRPC (not gRPC-Web).
 #[must_use]
 pub fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"))
-        .is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
+    headers.get(CONTENT_TYPE).is_some_and(is_grpc_type)
+}
+
+/// Whether a `content-type` announces gRPC (not gRPC-Web).
+#[must_use]
+pub fn is_grpc_type(content_type: &HeaderValue) -> bool {
+    let rest = content_type.as_bytes().strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
 }
 
 /// What is known of the connection a request came by; empty for a request made in this process.

@@ -147,6 +147,12 @@ impl LocalReply {
         Self::text(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large", "request_payload_too_large", ResponseFlags::NONE)
     }
 
+    /// An upgrade or a CONNECT that nothing allows: 403.
+    #[must_use]
+    pub fn upgrade_failed() -> Self {
+        Self::empty(StatusCode::FORBIDDEN, "upgrade_failed", ResponseFlags::NONE)
+    }
+
     /// No `Host` and no `:authority`: 400.
     #[must_use]
     pub fn missing_host_header() -> Self {

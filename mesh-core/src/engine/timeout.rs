@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 /// `grpc-timeout`, the deadline of a gRPC call as sent.
 pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -66,16 +66,17 @@ impl RouteTimeouts {
         grpc_timeout_offset: None,
     };
 
-    /// What applies to a request with these headers; `per_try` is the retry policy's.
+    /// What applies to a request with this `grpc-timeout`; `per_try` is the retry policy's, `grpc` whether the
+    /// caller speaks gRPC.
     #[must_use]
-    pub fn decide(&self, headers: &HeaderMap, per_try: Option<Duration>) -> Timeouts {
+    pub fn decide(&self, grpc_timeout: Option<&HeaderValue>, grpc: bool, per_try: Option<Duration>) -> Timeouts {
         let mut response = set(self.timeout.unwrap_or(DEFAULT_TIMEOUT));
         let mut stream = self.max_stream_duration.and_then(set);
         let mut from_grpc = false;
         if self.max_grpc_timeout.is_some() || self.grpc_timeout_header_max.is_some() {
-            let header = headers.get(GRPC_TIMEOUT).and_then(parse_grpc_timeout);
+            let header = grpc_timeout.and_then(parse_grpc_timeout);
             if let Some(max) = self.max_grpc_timeout
-                && (header.is_some() || super::facts::is_grpc(headers))
+                && (header.is_some() || grpc)
             {
                 response = effective(header, max, self.grpc_timeout_offset);
                 from_grpc = true;
@@ -149,34 +150,32 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn headers(grpc_timeout: Option<&'static str>) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        if let Some(value) = grpc_timeout {
-            headers.insert(GRPC_TIMEOUT, HeaderValue::from_static(value));
-            headers.insert("content-type", HeaderValue::from_static("application/grpc"));
-        }
-        headers
+    fn header(grpc_timeout: Option<&'static str>) -> Option<HeaderValue> {
+        grpc_timeout.map(HeaderValue::from_static)
     }
 
     #[test]
     fn an_unset_route_timeout_is_fifteen_seconds_and_zero_is_none() {
-        assert_eq!(RouteTimeouts::UNSET.decide(&headers(None), None).response, Some(DEFAULT_TIMEOUT));
+        assert_eq!(RouteTimeouts::UNSET.decide(header(None).as_ref(), true, None).response, Some(DEFAULT_TIMEOUT));
         let none = RouteTimeouts { timeout: Some(Duration::ZERO), ..RouteTimeouts::UNSET };
-        assert_eq!(none.decide(&headers(None), None).response, None);
+        assert_eq!(none.decide(header(None).as_ref(), true, None).response, None);
     }
 
     #[test]
     fn grpc_timeout_counts_only_when_the_route_honours_it() {
-        assert_eq!(RouteTimeouts::UNSET.decide(&headers(Some("1S")), None).response, Some(DEFAULT_TIMEOUT));
+        assert_eq!(
+            RouteTimeouts::UNSET.decide(header(Some("1S")).as_ref(), true, None).response,
+            Some(DEFAULT_TIMEOUT)
+        );
         let istio = RouteTimeouts {
             timeout: Some(Duration::ZERO),
             max_grpc_timeout: Some(Duration::ZERO),
             ..RouteTimeouts::UNSET
         };
-        assert_eq!(istio.decide(&headers(Some("1S")), None).response, Some(SECOND));
-        assert_eq!(istio.decide(&headers(None), None).response, None);
+        assert_eq!(istio.decide(header(Some("1S")).as_ref(), true, None).response, Some(SECOND));
+        assert_eq!(istio.decide(header(None).as_ref(), true, None).response, None);
         let capped = RouteTimeouts { max_grpc_timeout: Some(SECOND), ..RouteTimeouts::UNSET };
-        assert_eq!(capped.decide(&headers(Some("5S")), None).response, Some(SECOND));
+        assert_eq!(capped.decide(header(Some("5S")).as_ref(), true, None).response, Some(SECOND));
     }
 
     #[test]
@@ -186,15 +185,15 @@ mod tests {
             grpc_timeout_offset: Some(Duration::from_millis(100)),
             ..RouteTimeouts::UNSET
         };
-        assert_eq!(route.decide(&headers(Some("1S")), None).response, Some(Duration::from_millis(900)));
-        assert_eq!(route.decide(&headers(Some("50m")), None).response, Some(Duration::from_millis(50)));
+        assert_eq!(route.decide(header(Some("1S")).as_ref(), true, None).response, Some(Duration::from_millis(900)));
+        assert_eq!(route.decide(header(Some("50m")).as_ref(), true, None).response, Some(Duration::from_millis(50)));
     }
 
     #[test]
     fn a_try_timeout_not_shorter_than_the_whole_is_ignored() {
         let route = RouteTimeouts { timeout: Some(SECOND), ..RouteTimeouts::UNSET };
-        assert_eq!(route.decide(&headers(None), Some(SECOND)).per_try, None);
-        assert_eq!(route.decide(&headers(None), Some(SECOND / 2)).per_try, Some(SECOND / 2));
+        assert_eq!(route.decide(header(None).as_ref(), true, Some(SECOND)).per_try, None);
+        assert_eq!(route.decide(header(None).as_ref(), true, Some(SECOND / 2)).per_try, Some(SECOND / 2));
     }
 
     #[test]

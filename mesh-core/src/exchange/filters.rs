@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use http::{Request, Response};
 
-use super::outbound::{Answered, Filtered, Routed, Unrouted};
+use super::outbound::{Answered, Filtered, Responder, Routed, choose};
 use crate::engine::facts::ConnectionFacts;
 use crate::engine::filter::{Effect, EffectOutcome, FilterInstance, FilterStep, RequestCx, ResponseCx};
 use crate::resource::metadata::Metadata;
@@ -45,10 +45,12 @@ pub struct FilterExit {
     passed: usize,
     metadata: Metadata,
     overrides: Box<[Option<FilterOverride>]>,
+    responder: Responder,
 }
 
 impl<B> Routed<B> {
     /// Runs the filters of the route's listener.
+    #[inline]
     pub fn filter(mut self, now: Instant) -> FilterOutcome<B> {
         match self.filters.take() {
             None => match self.into_filtered() {
@@ -102,9 +104,11 @@ impl<B> Waiting<B> {
                     self.at += 1;
                     if self.reroutes < MOST_REROUTES {
                         self.reroutes += 1;
+                        // An answer in place of a route goes out through the filters that were passed, too.
+                        let passed = exit(&self.routed, Arc::clone(&self.chain), self.at);
                         match reroute(self.routed) {
                             Ok(routed) => self.routed = routed,
-                            Err(answered) => return FilterOutcome::Reply(answered, None),
+                            Err(answered) => return FilterOutcome::Reply(answered, passed),
                         }
                     }
                 }
@@ -120,6 +124,12 @@ impl<B> Waiting<B> {
 }
 
 impl FilterExit {
+    /// What finishes the response: of the route that was chosen last.
+    #[must_use]
+    pub const fn responder(&self) -> &Responder {
+        &self.responder
+    }
+
     /// Tells the filters of the response, the last one that saw the request first.
     pub fn on_response<B>(&self, response: Response<B>) -> Response<B> {
         let (mut head, body) = response.into_parts();
@@ -145,19 +155,19 @@ fn is_off(instance: &FilterInstance, route_config: Option<&FilterOverride>) -> b
 fn exit<B>(routed: &Routed<B>, chain: Arc<[FilterInstance]>, passed: usize) -> Option<FilterExit> {
     let config = |instance: &FilterInstance| routed.filter_override(&instance.name).cloned();
     let overrides = chain[..passed].iter().map(config).collect();
-    (passed > 0).then(|| FilterExit { overrides, passed, metadata: routed.flight.dynamic_metadata.clone(), chain })
+    (passed > 0).then(|| FilterExit {
+        overrides,
+        passed,
+        metadata: routed.flight.dynamic_metadata.clone(),
+        responder: routed.responder(),
+        chain,
+    })
 }
 
-fn reroute<B>(routed: Routed<B>) -> Result<Routed<B>, Box<Answered>> {
-    let unrouted = Unrouted {
-        request: routed.request,
-        flight: routed.flight,
-        table: routed.place.table,
-        filters: None,
-        grpc: routed.grpc,
-        overrides: routed.overrides,
-    };
-    unrouted.decide()
+fn reroute<B>(mut routed: Routed<B>) -> Result<Routed<B>, Box<Answered>> {
+    let (place, cluster) = choose(&routed.request, &mut routed.flight, routed.place.table, routed.grpc, None)?;
+    (routed.place, routed.cluster) = (place, cluster);
+    Ok(routed)
 }
 
 static IN_PROCESS: ConnectionFacts = ConnectionFacts { remote: None, local: None, protocol: "", tls: None };

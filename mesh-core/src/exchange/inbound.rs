@@ -7,13 +7,13 @@ use std::time::Instant;
 use http::{Request, header};
 
 use super::outbound::{Answered, Place, Responder};
-use super::reserved;
+use super::{reserved, upgrade};
 use crate::engine::facts::{self, ConnectionFacts, RequestFacts};
 use crate::engine::headers::FormatContext;
 use crate::engine::local_reply::LocalReply;
 use crate::engine::random::Random;
 use crate::engine::routing::Decided;
-use crate::engine::timeout::Timeouts;
+use crate::engine::timeout::{GRPC_TIMEOUT, Timeouts};
 use crate::resource::metadata::Metadata;
 use crate::snapshot::{HttpScope, Pin};
 
@@ -81,11 +81,26 @@ impl<B> Received<B> {
             Err(no_route) => return Err(answered(no_route.into_reply(&facts))),
         };
         let responder = Responder { pin: self.pin.clone(), place: Place { table: scope.table, decision }, grpc };
+        if upgrade::is_asked(&self.request)
+            && !upgrade::is_allowed(&self.request, &scope.manager.upgrades, table.routes.route(decision).upgrades())
+        {
+            let reply = LocalReply::upgrade_failed();
+            return Err(Box::new(Answered { reply, grpc, responder: Some(responder) }));
+        }
         if let Decided::Reply(reply) = table.routes.action(decision, &facts) {
             return Err(Box::new(Answered { reply: *reply, grpc, responder: Some(responder) }));
         }
+        // The connection sends the 100 by itself when the application reads the body.
+        if self
+            .request
+            .headers()
+            .get(header::EXPECT)
+            .is_some_and(|asks| asks.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        {
+            self.request.headers_mut().remove(header::EXPECT);
+        }
         let route = table.routes.route(decision);
-        let timeouts = route.timeouts().decide(self.request.headers(), None);
+        let timeouts = route.timeouts().decide(self.request.headers().get(GRPC_TIMEOUT), grpc, None);
         let cx = FormatContext::for_request(&self.connection, &none);
         if let Err(failed) = table.routes.apply_request(decision, &mut self.request, &cx) {
             return Err(Box::new(Answered { reply: failed.into_reply(), grpc, responder: Some(responder) }));

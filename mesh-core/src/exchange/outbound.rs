@@ -7,12 +7,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Request, Response, request};
+use http::{HeaderValue, Method, Request, Response, request};
 use smallvec::SmallVec;
 
 use super::Upstream;
 use super::reserved::{self, Overrides};
-use crate::engine::facts::{self, ConnectionFacts, RequestFacts};
+use super::upgrade;
+use crate::engine::facts::{ConnectionFacts, RequestFacts};
 use crate::engine::filter::FilterInstance;
 use crate::engine::headers::FormatContext;
 use crate::engine::load_balancing::{Host, HostIndex};
@@ -22,6 +23,7 @@ use crate::engine::retry::{Outcome, Reset, Retry};
 use crate::engine::routing::{ClusterId, CompiledRoute, Decided, RouteDecision};
 use crate::engine::timeout::{self, Timeouts};
 use crate::resource::endpoint::Address;
+use crate::resource::listener::HttpConnectionManager;
 use crate::resource::metadata::Metadata;
 use crate::resource::route::{FilterOverride, RoutingPriority};
 use crate::snapshot::{Cluster, HttpScope, Pin, Table, TableId};
@@ -60,6 +62,7 @@ pub struct Routed<B> {
     pub(super) filters: Option<Arc<[FilterInstance]>>,
     pub(super) cluster: ClusterId,
     pub(super) grpc: bool,
+    pub(super) grpc_timeout: bool,
     pub(super) overrides: Option<Box<Overrides>>,
 }
 
@@ -180,6 +183,7 @@ pub enum Unpicked {
 
 impl<B> Accepted<B> {
     /// Takes a request on. `seed` must differ from request to request; `lane` by thread.
+    #[inline]
     pub fn new(request: Request<B>, pin: Pin, lane: Lane, seed: u64, now: Instant) -> Self {
         let flight =
             Flight { pin, lane, random: Random::from_seed(seed), started: now, dynamic_metadata: Metadata::new() };
@@ -191,74 +195,74 @@ impl<B> Accepted<B> {
     /// # Errors
     /// The answer, when the request is not forwarded: no host, no route, a redirect, a direct response, a
     /// cluster that does not exist.
+    #[inline]
     pub fn route(mut self) -> Result<Routed<B>, Box<Answered>> {
-        let grpc = facts::is_grpc(self.request.headers());
+        let head = reserved::scan(self.request.headers());
+        let grpc = head.grpc;
         let answered = |reply: LocalReply| Box::new(Answered { reply, grpc, responder: None });
         let Some(port) = authority(&self.request).map(port_of) else {
             return Err(answered(LocalReply::missing_host_header()));
         };
-        let scope = best_scope(&self.flight.pin, &self.request, port);
-        let Some(scope) = scope else { return Err(answered(LocalReply::no_route())) };
+        let Some(scope) = best_scope(&self.flight.pin, &self.request, port) else {
+            return Err(answered(LocalReply::no_route()));
+        };
         if let Err(reply) = reserved::prepare_path(&mut self.request, scope.manager.path) {
             return Err(answered(*reply));
         }
-        let overrides = reserved::take(self.request.headers_mut(), &scope.manager);
+        let overrides = if head.reserved { reserved::take(self.request.headers_mut(), &scope.manager) } else { None };
         let (table, filters) = (scope.table, scope.filters.clone());
-        Unrouted { request: self.request, flight: self.flight, table, filters, grpc, overrides }.decide()
-    }
-}
-
-/// A request with its table, before (or again before) its route is chosen.
-pub(super) struct Unrouted<B> {
-    pub(super) request: Request<B>,
-    pub(super) flight: Flight,
-    pub(super) table: TableId,
-    pub(super) filters: Option<Arc<[FilterInstance]>>,
-    pub(super) grpc: bool,
-    pub(super) overrides: Option<Box<Overrides>>,
-}
-
-impl<B> Unrouted<B> {
-    pub(super) fn decide(mut self) -> Result<Routed<B>, Box<Answered>> {
-        let grpc = self.grpc;
-        let answered = |reply: LocalReply| Box::new(Answered { reply, grpc, responder: None });
-        let random = self.flight.random.bits();
-        let Some(table) = self.flight.pin.table(self.table) else { return Err(answered(LocalReply::no_route())) };
-        let facts = facts_of(&self.request, &self.flight.dynamic_metadata);
-        let decided = table.routes.decide(&facts, random);
-        let decision = match decided {
-            Ok(decision) => decision,
-            Err(no_route) => return Err(answered(no_route.into_reply(&facts))),
-        };
-        let place = Place { table: self.table, decision };
-        let cluster = match table.routes.action(decision, &facts) {
-            Decided::Forward(cluster) => cluster,
-            Decided::ForwardByName(name) => self.flight.pin.cluster_by_name(name).map(|cluster| cluster.id()),
-            Decided::Reply(reply) => {
-                let responder = Responder { pin: self.flight.pin.clone(), place, grpc };
-                return Err(Box::new(Answered { reply: *reply, grpc, responder: Some(responder) }));
-            }
-            Decided::NonForwarding => None,
-        };
-        let Some(cluster) = cluster.filter(|id| self.flight.pin.cluster(*id).is_some()) else {
-            let status = table.routes.route(decision).cluster_not_found_response_code();
-            let responder = Responder { pin: self.flight.pin.clone(), place, grpc };
-            return Err(Box::new(Answered {
-                reply: LocalReply::cluster_not_found(status),
-                grpc,
-                responder: Some(responder),
-            }));
-        };
+        let asks = (head.upgrade || self.request.method() == Method::CONNECT) && upgrade::is_asked(&self.request);
+        let upgrade = asks.then(|| Arc::clone(&scope.manager));
+        let (place, cluster) = choose(&self.request, &mut self.flight, table, grpc, upgrade.as_deref())?;
         Ok(Routed {
             request: self.request,
+            flight: self.flight,
             place,
-            filters: self.filters,
+            filters,
             cluster,
             grpc,
-            overrides: self.overrides,
-            flight: self.flight,
+            grpc_timeout: head.grpc_timeout,
+            overrides,
         })
     }
+}
+
+/// Chooses the route of a request, and the cluster. `upgrade` is the connection manager whose leave is needed,
+/// when the request asks for an upgrade.
+#[inline]
+pub(super) fn choose<B>(
+    request: &Request<B>,
+    flight: &mut Flight,
+    table: TableId,
+    grpc: bool,
+    upgrade: Option<&HttpConnectionManager>,
+) -> Result<(Place, ClusterId), Box<Answered>> {
+    let answered = |reply: LocalReply, responder| Box::new(Answered { reply, grpc, responder });
+    let random = flight.random.bits();
+    let Some(compiled) = flight.pin.table(table) else { return Err(answered(LocalReply::no_route(), None)) };
+    let facts = facts_of(request, &flight.dynamic_metadata);
+    let decision = match compiled.routes.decide(&facts, random) {
+        Ok(decision) => decision,
+        Err(no_route) => return Err(answered(no_route.into_reply(&facts), None)),
+    };
+    let place = Place { table, decision };
+    let responder = || Some(Responder { pin: flight.pin.clone(), place, grpc });
+    if let Some(manager) = upgrade
+        && !upgrade::is_allowed(request, &manager.upgrades, compiled.routes.route(decision).upgrades())
+    {
+        return Err(answered(LocalReply::upgrade_failed(), responder()));
+    }
+    let cluster = match compiled.routes.action(decision, &facts) {
+        Decided::Forward(cluster) => cluster,
+        Decided::ForwardByName(name) => flight.pin.cluster_by_name(name).map(|cluster| cluster.id()),
+        Decided::Reply(reply) => return Err(answered(*reply, responder())),
+        Decided::NonForwarding => None,
+    };
+    let Some(cluster) = cluster.filter(|id| flight.pin.cluster(*id).is_some()) else {
+        let status = compiled.routes.route(decision).cluster_not_found_response_code();
+        return Err(answered(LocalReply::cluster_not_found(status), responder()));
+    };
+    Ok((place, cluster))
 }
 
 impl<B> Routed<B> {
@@ -288,6 +292,7 @@ impl<B> Routed<B> {
     }
 
     /// The filters are done: gives the request its final head (Envoy's router filter).
+    #[inline]
     pub(super) fn into_filtered(mut self) -> Result<Filtered<B>, Box<Answered>> {
         let pin = self.flight.pin;
         let mut timeouts = Timeouts::default();
@@ -300,21 +305,23 @@ impl<B> Routed<B> {
                 .as_ref()
                 .and_then(|one| one.per_try_timeout)
                 .or_else(|| route.retry()?.per_try_timeout());
-            timeouts = route.timeouts().decide(self.request.headers(), per_try);
+            let grpc_timeout = self.grpc_timeout.then(|| self.request.headers().get(timeout::GRPC_TIMEOUT)).flatten();
+            timeouts = route.timeouts().decide(grpc_timeout, self.grpc, per_try);
             if let Some(timeout) = self.overrides.as_ref().and_then(|one| one.timeout) {
                 timeouts.response = (!timeout.is_zero()).then_some(timeout);
             }
             priority = route.priority();
             count_attempts = table.routes.includes_attempt_count(self.place.decision);
-            let connection = ConnectionFacts::default();
-            let cx = FormatContext::for_request(&connection, &self.flight.dynamic_metadata);
-            if let Err(failed) = table.routes.apply_request(self.place.decision, &mut self.request, &cx) {
-                let responder = Responder { pin: pin.clone(), place: self.place, grpc: self.grpc };
-                return Err(Box::new(Answered {
-                    reply: failed.into_reply(),
-                    grpc: self.grpc,
-                    responder: Some(responder),
-                }));
+            if !table.routes.leaves_request(self.place.decision) {
+                let cx = FormatContext::for_request(&IN_PROCESS, &self.flight.dynamic_metadata);
+                if let Err(failed) = table.routes.apply_request(self.place.decision, &mut self.request, &cx) {
+                    let responder = Responder { pin: pin.clone(), place: self.place, grpc: self.grpc };
+                    return Err(Box::new(Answered {
+                        reply: failed.into_reply(),
+                        grpc: self.grpc,
+                        responder: Some(responder),
+                    }));
+                }
             }
         }
         send_deadline(&mut self.request, &timeouts);
@@ -356,6 +363,7 @@ impl<B> Filtered<B> {
     }
 
     /// Takes head, body and plan apart, for a driver that makes attempts.
+    #[inline]
     pub fn into_parts(self) -> (request::Parts, B, AttemptPlan) {
         let (head, body) = self.request.into_parts();
         (head, body, self.plan)
@@ -417,10 +425,11 @@ impl AttemptPlan {
     }
 
     /// The next try with this request; `remaining` is what is left of the whole, on retries.
+    #[inline]
     pub fn attempt<B>(&mut self, mut request: Request<B>, remaining: Option<Duration>) -> Attempt<B> {
         self.attempts += 1;
         if self.count_attempts {
-            request.headers_mut().insert(reserved::ATTEMPT_COUNT, HeaderValue::from(self.attempts));
+            request.headers_mut().insert(reserved::ATTEMPT_COUNT, reserved::count(self.attempts));
         }
         if self.attempts > 1
             && let Some(remaining) = remaining
@@ -471,6 +480,7 @@ impl<B> Attempt<B> {
     ///
     /// # Errors
     /// Why there is none.
+    #[inline]
     pub fn pick(mut self) -> Result<Picked<B>, Unpicked> {
         let cluster = self.pin.cluster(self.cluster).ok_or(Unpicked::NoCluster)?;
         cluster.state().count(Total::Request, self.lane);
@@ -521,6 +531,7 @@ impl<B> Picked<B> {
     ///
     /// # Errors
     /// [`Unpicked::Overflow`] when they are reached.
+    #[inline]
     pub fn admit(self) -> Result<(Sendable<B>, Load), Unpicked> {
         let host = self.target.host().ok_or(Unpicked::NoHealthyHost)?;
         let admission = self
@@ -576,6 +587,9 @@ impl Responder {
     /// The route's changes to a response's headers, and the filters' way out.
     pub fn finish<B>(&self, response: &mut Response<B>, upstream: Option<&Upstream>) {
         let Some(table) = table(&self.pin, self.place) else { return };
+        if table.routes.leaves_response(self.place.decision) {
+            return;
+        }
         let none = Metadata::new();
         let cx = FormatContext {
             attempts: upstream.map(Upstream::attempts),
@@ -615,10 +629,20 @@ fn authority<B>(request: &Request<B>) -> Option<&str> {
 
 /// The port that a host names, else 80.
 fn port_of(authority: &str) -> u16 {
-    // `[::1]:80` has its port behind the bracket, `::1` has none.
-    let after_bracket = authority.rfind(']').map_or(0, |at| at + 1);
-    let port = authority[after_bracket..].rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-    port.unwrap_or(80)
+    // Read from the end: at most five digits behind the last colon. `[::1]` has colons but no port.
+    let mut port = 0u32;
+    let mut scale = 1u32;
+    for byte in authority.bytes().rev().take(6) {
+        match byte {
+            b'0'..=b'9' if scale <= 10_000 => {
+                port += u32::from(byte - b'0') * scale;
+                scale *= 10;
+            }
+            b':' if scale > 1 => return u16::try_from(port).unwrap_or(80),
+            _ => break,
+        }
+    }
+    80
 }
 
 fn facts_of<'a, B>(request: &'a Request<B>, dynamic_metadata: &'a Metadata) -> RequestFacts<'a> {
@@ -638,22 +662,22 @@ static IN_PROCESS: ConnectionFacts = ConnectionFacts { remote: None, local: None
 
 /// The connection manager that serves a port: the general one, unless only a more specific one knows the host.
 fn best_scope<'a, B>(pin: &'a Pin, request: &Request<B>, port: u16) -> Option<&'a HttpScope> {
-    if let Some(name) = authority(request)
-        && let Some(scope) = pin.api_listener(name)
+    if pin.has_api_listeners()
+        && let Some(scope) = authority(request).and_then(|name| pin.api_listener(name))
     {
         return Some(scope);
     }
-    let mut scopes = pin.outbound(port);
-    let first = scopes.next()?;
-    let knows = |scope: &&HttpScope| {
-        let host = authority(request).unwrap_or("");
-        pin.table(scope.table).is_some_and(|table| table.routes.names_host(host))
-    };
-    // Mostly there is one listener and the fallback, and the first knows the host or its own catch-all.
-    if pin.has_one_scope(port) || knows(&first) {
-        return Some(first);
+    let (declared, fallback) = pin.outbound(port);
+    match declared {
+        [] => fallback,
+        [only] => Some(only),
+        [first, ..] => {
+            let host = authority(request).unwrap_or("");
+            let knows =
+                |scope: &&HttpScope| pin.table(scope.table).is_some_and(|table| table.routes.names_host_itself(host));
+            Some(declared.iter().find(knows).unwrap_or(first))
+        }
     }
-    Some(pin.outbound(port).find(knows).unwrap_or(first))
 }
 
 fn original<B>(cluster: &Cluster, request: &Request<B>) -> Option<Host> {

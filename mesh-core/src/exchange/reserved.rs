@@ -7,9 +7,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use smallvec::SmallVec;
 
+use crate::engine::facts;
 use crate::engine::local_reply::LocalReply;
 use crate::engine::retry::Retry;
 use crate::engine::routing::path::{self, Prepared};
@@ -19,6 +20,17 @@ use crate::resource::{FieldPath, Invalid, ResourceKind, ResourceName};
 
 /// `x-envoy-attempt-count`: which try this is, from 1.
 pub const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
+
+/// A count as a header value; the small ones are written out already.
+pub(super) fn count(attempts: u32) -> HeaderValue {
+    HeaderValue::from_static(match attempts {
+        1 => "1",
+        2 => "2",
+        3 => "3",
+        4 => "4",
+        _ => return HeaderValue::from(attempts),
+    })
+}
 
 /// What an internal request asked for itself.
 #[derive(Debug, Default)]
@@ -52,10 +64,43 @@ const RESERVED: [&str; 17] = [
     "x-envoy-is-timeout-retry",
 ];
 
+/// What one look over a request's headers tells: a pass over a few names costs less than several look-ups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Scan {
+    /// The caller speaks gRPC.
+    pub(super) grpc: bool,
+    /// There is a `grpc-timeout`.
+    pub(super) grpc_timeout: bool,
+    /// There may be headers of the mesh's own.
+    pub(super) reserved: bool,
+    /// There is an `upgrade`.
+    pub(super) upgrade: bool,
+}
+
+pub(super) fn scan(headers: &HeaderMap) -> Scan {
+    let mut scan = Scan::default();
+    let mut typed = false;
+    for (name, value) in headers {
+        if name == header::CONTENT_TYPE {
+            // Of several the first one counts.
+            scan.grpc |= !typed && facts::is_grpc_type(value);
+            typed = true;
+        } else if name == header::UPGRADE {
+            scan.upgrade = true;
+        } else {
+            let text = name.as_str();
+            scan.reserved |= text.starts_with("x-envoy-");
+            scan.grpc_timeout |= text == "grpc-timeout";
+        }
+    }
+    scan
+}
+
 /// Removes the mesh's own headers, and returns what an internal request asked for with them.
 pub(super) fn take(headers: &mut HeaderMap, manager: &HttpConnectionManager) -> Option<Box<Overrides>> {
     // One pass over the names first: nearly no request has any of them.
-    if !headers.keys().any(|name| name.as_str().starts_with("x-envoy-")) {
+    let reserved = |name: &HeaderName| name.as_str().starts_with("x-envoy-") && RESERVED.contains(&name.as_str());
+    if !headers.keys().any(reserved) {
         return None;
     }
     let overrides = is_internal(headers, manager).then(|| Box::new(read(headers)));
@@ -63,7 +108,7 @@ pub(super) fn take(headers: &mut HeaderMap, manager: &HttpConnectionManager) -> 
         while headers.remove(name).is_some() {}
     }
     if overrides.is_some() {
-        headers.insert(HeaderName::from_static("x-envoy-internal"), header::HeaderValue::from_static("true"));
+        headers.insert(HeaderName::from_static("x-envoy-internal"), HeaderValue::from_static("true"));
     }
     overrides
 }
@@ -112,6 +157,10 @@ fn read(headers: &HeaderMap) -> Overrides {
 /// Brings the path into the one form that policy, routing and the application all see.
 pub(super) fn prepare_path<B>(request: &mut Request<B>, how: PathNormalization) -> Result<(), Box<LocalReply>> {
     let Some(before) = request.uri().path_and_query() else { return Ok(()) };
+    // A parsed URI has no fragment; without any setting nothing else can change an absolute path.
+    if how == PathNormalization::default() && before.as_str().starts_with('/') {
+        return Ok(());
+    }
     let next = match path::prepare(before.as_str(), how) {
         Prepared::Unchanged => return Ok(()),
         Prepared::Changed(next) => next,
@@ -138,10 +187,7 @@ mod tests {
     }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), header::HeaderValue::from_static(value)))
-            .collect()
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
     }
 
     #[test]

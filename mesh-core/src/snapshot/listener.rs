@@ -1,6 +1,7 @@
 //! Listeners as compiled: which routes serve a port that is dialled, which chain a port that we serve.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -40,13 +41,31 @@ pub struct InboundChain {
 #[derive(Clone, Debug, Default)]
 pub(super) struct ListenerIndex {
     /// Outbound HTTP by port: listeners on any address first.
-    pub(super) outbound: HashMap<u16, Vec<HttpScope>>,
+    pub(super) outbound: HashMap<u16, Vec<HttpScope>, BuildHasherDefault<PortHasher>>,
     /// Outbound for ports that nobody declared (`virtualOutbound`).
     pub(super) fallback: Option<HttpScope>,
     /// API listeners (gRPC style) by name, `host:port`.
     pub(super) api: HashMap<Name, HttpScope>,
     /// Inbound listeners.
     pub(super) inbound: Vec<Inbound>,
+}
+
+/// Spreads port numbers; there is nobody to defend against, since only configuration adds any.
+#[derive(Clone, Default)]
+pub(super) struct PortHasher(u64);
+
+impl Hasher for PortHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u16(u16::from(*byte)));
+    }
+
+    fn write_u16(&mut self, port: u16) {
+        self.0 = (self.0 ^ u64::from(port)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
 }
 
 /// One inbound listener.

@@ -103,22 +103,23 @@ impl Snapshot {
         self.listeners.values()
     }
 
-    /// The outbound connection managers for a port that is dialled, the most general first, then the one for
-    /// ports that nobody declared. Empty when neither exists.
-    pub fn outbound(&self, port: u16) -> impl Iterator<Item = &HttpScope> {
-        self.index.outbound.get(&port).into_iter().flatten().chain(&self.index.fallback)
+    /// The outbound connection managers for a port that is dialled, the most general first, and the one for
+    /// ports that nobody declared.
+    #[must_use]
+    pub fn outbound(&self, port: u16) -> (&[HttpScope], Option<&HttpScope>) {
+        (self.index.outbound.get(&port).map_or(&[], |scopes| scopes), self.index.fallback.as_ref())
     }
 
-    /// Whether at most one connection manager comes into question for a port.
+    /// Whether there are API listeners (gRPC style) at all.
     #[must_use]
-    pub fn has_one_scope(&self, port: u16) -> bool {
-        self.index.outbound.get(&port).is_none_or(|scopes| scopes.len() == 1)
+    pub fn has_api_listeners(&self) -> bool {
+        !self.index.api.is_empty()
     }
 
     /// The API listener (gRPC style) of this name, e.g. `reviews:9080`.
     #[must_use]
     pub fn api_listener(&self, name: &str) -> Option<&HttpScope> {
-        if self.index.api.is_empty() { None } else { self.index.api.get(name) }
+        self.index.api.get(name)
     }
 
     /// The inbound chain for a connection to us. `None`: no chain matches, so it must not be served.

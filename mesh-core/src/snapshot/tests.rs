@@ -86,8 +86,10 @@ fn view(snapshot: &Snapshot) -> BTreeMap<String, String> {
     for listener in snapshot.listeners() {
         view.insert(format!("listener {}", listener.name), format!("{listener:?}"));
         if let Some(address) = listener.address {
-            let scopes: Vec<_> = snapshot
-                .outbound(address.port)
+            let (declared, fallback) = snapshot.outbound(address.port);
+            let scopes: Vec<_> = declared
+                .iter()
+                .chain(fallback)
                 .map(|scope| {
                     (scope.listener.to_string(), snapshot.table(scope.table).map(|table| table.config.name.to_string()))
                 })

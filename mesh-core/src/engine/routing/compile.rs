@@ -11,6 +11,7 @@ use super::overrides::FilterOverrides;
 use super::redirect::CompiledRedirect;
 use super::rewrite::{self, CompiledHostRewrite, CompiledPathRewrite};
 use super::route::{Action, ClusterRef, CompiledRoute, Entry, Forwarding, Mirror, Targets};
+use super::scan::Index;
 use super::table::{self, RouteTable};
 use super::weighted::{BadTotal, Weights};
 use crate::engine::headers::HeaderChanges;
@@ -97,6 +98,7 @@ impl<'c> Compiler<'c> {
                 name: Arc::clone(&host.name),
                 require_tls: host.require_tls,
                 routes: first..conditions.len(),
+                index: Index::new(conditions[first..].iter().map(Condition::hint).collect()),
                 virtual_clusters: virtual_clusters(host, &at)?,
                 include_request_attempt_count: host.include_request_attempt_count,
                 include_attempt_count_in_response: host.include_attempt_count_in_response,
@@ -119,7 +121,6 @@ impl<'c> Compiler<'c> {
         Ok(RouteTable {
             hosts,
             virtual_hosts: virtual_hosts.into(),
-            hints: conditions.iter().map(Condition::hint).collect(),
             conditions: conditions.into(),
             routes: routes.into(),
             internal_only_headers: internal.collect::<Result<_, _>>()?,

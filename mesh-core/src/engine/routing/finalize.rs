@@ -82,6 +82,25 @@ impl RouteTable {
         Ok(())
     }
 
+    /// Whether [`Self::apply_request`] would change nothing: so it is on most routes.
+    #[must_use]
+    pub fn leaves_request(&self, decision: RouteDecision) -> bool {
+        let route = self.route(decision);
+        let entry = self.entry(decision);
+        entry.is_none_or(|entry| entry.request_changes.is_none() && entry.host_rewrite.is_none())
+            && route.request_changes.is_empty()
+            && route.forwarding().is_none_or(|one| one.host_rewrite.is_none() && one.path_rewrite.is_none())
+    }
+
+    /// Whether [`Self::apply_response`] would change nothing but the count of attempts.
+    #[must_use]
+    pub fn leaves_response(&self, decision: RouteDecision) -> bool {
+        let entry = self.entry(decision).and_then(|entry| entry.response_changes.as_ref());
+        entry.is_none()
+            && self.route(decision).response_changes.is_empty()
+            && !self.virtual_host(decision.virtual_host).is_some_and(|host| host.include_attempt_count_in_response)
+    }
+
     /// `auto_host_rewrite`: the host name of the endpoint that was chosen becomes the request's host. Does nothing
     /// on other routes, for an endpoint without a host name, or for one whose name is no host.
     pub fn apply_upstream_host<B>(&self, decision: RouteDecision, request: &mut Request<B>, hostname: &str) {

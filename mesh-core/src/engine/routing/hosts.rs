@@ -120,15 +120,20 @@ fn of_length(lengths: &mut Vec<(usize, Names)>, length: usize) -> &mut Names {
 
 /// A host without its port, as Envoy finds it: behind the last colon, unless a bracket follows.
 pub(super) fn without_port(authority: &str) -> &str {
-    match authority.rfind(':') {
-        Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
-        _ => authority,
+    // From the end, byte by byte: a port is short, and a bracket or the host's end comes soon.
+    for (back, byte) in authority.bytes().rev().enumerate() {
+        match byte {
+            b':' => return &authority[..authority.len() - back - 1],
+            b']' => return authority,
+            _ => {}
+        }
     }
+    authority
 }
 
 /// A fast hash for names that configuration gave: a caller can only look up, so it cannot make them collide.
-#[derive(Default)]
-struct NameHasher(u64);
+#[derive(Clone, Default)]
+pub(super) struct NameHasher(u64);
 
 impl Hasher for NameHasher {
     fn write(&mut self, bytes: &[u8]) {

@@ -4,6 +4,13 @@
 //! Comparing them as one word passes over nearly every route that does not match; it never passes over one
 //! that does.
 
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+
+use smallvec::SmallVec;
+
+use super::hosts::NameHasher;
+
 /// How long a path is looked at.
 const LENGTH: usize = u8::MAX as usize;
 const WORD: usize = size_of::<u64>();
@@ -48,6 +55,67 @@ impl Hint {
     }
 }
 
+/// The hints of one virtual host's routes, in order.
+#[derive(Debug)]
+pub(super) enum Index {
+    /// Compared one after another.
+    Scan(Box<[Hint]>),
+    /// Looked up: by length and word, the numbers of the routes in order; those without a word always pass.
+    Lookup { lengths: Box<[(u8, Words)]>, always: Box<[u32]> },
+}
+
+type Words = HashMap<u64, SmallVec<[u32; 2]>, BuildHasherDefault<NameHasher>>;
+
+/// From how many routes on, and at how many routes per different length, looking up costs less than comparing.
+const WORTHWHILE: usize = 16;
+const PER_LENGTH: usize = 4;
+
+impl Index {
+    pub(super) fn new(hints: Box<[Hint]>) -> Self {
+        let mut lengths: Vec<(u8, Words)> = Vec::new();
+        let mut always = Vec::new();
+        for (at, hint) in (0u32..).zip(&hints) {
+            if hint.length == 0 {
+                always.push(at);
+                continue;
+            }
+            let known = lengths.iter().position(|(length, _)| *length == hint.length).unwrap_or_else(|| {
+                lengths.push((hint.length, Words::default()));
+                lengths.len() - 1
+            });
+            lengths[known].1.entry(hint.word).or_default().push(at);
+        }
+        if hints.len() < WORTHWHILE || lengths.len() * PER_LENGTH > hints.len() {
+            return Self::Scan(hints);
+        }
+        Self::Lookup { lengths: lengths.into(), always: always.into() }
+    }
+
+    /// The first route, in order, that passes the quick test and then `matches`.
+    pub(super) fn find(&self, window: &Window, mut matches: impl FnMut(usize) -> bool) -> Option<usize> {
+        match self {
+            Self::Scan(hints) => {
+                let mut candidates = hints.iter().enumerate().filter(|(_, hint)| window.may_match(**hint));
+                candidates.find(|(at, _)| matches(*at)).map(|(at, _)| at)
+            }
+            Self::Lookup { lengths, always } => {
+                let mut sources: SmallVec<[&[u32]; 8]> = SmallVec::new();
+                sources.push(always);
+                sources.extend(lengths.iter().filter_map(|(length, words)| Some(&**words.get(&window.word(*length))?)));
+                loop {
+                    // The sources are few and each is in order: the next candidate is the least of their heads.
+                    let next = sources.iter_mut().filter(|source| !source.is_empty()).min_by_key(|source| source[0])?;
+                    let (at, rest) = (next[0] as usize, &next[1..]);
+                    *next = rest;
+                    if matches(at) {
+                        return Some(at);
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +128,32 @@ mod tests {
                 let path = [&text[..], &vec![b'x'; more]].concat();
                 assert!(Window::new(&path).may_match(Hint::begins_with(&text)), "{length} {more}");
             }
+        }
+    }
+
+    #[test]
+    fn looking_up_finds_what_comparing_finds_in_the_same_order() {
+        let texts = ["/a/1", "/a/2", "/b", "/b/1", "/", "/a", "/a/1", "/c/1", "/c/2", "/c/3", "/b/2", "/b/3"];
+        let mut hints: Vec<Hint> =
+            texts.iter().cycle().take(60).map(|text| Hint::begins_with(text.as_bytes())).collect();
+        hints[20] = Hint::default();
+        let (scan, lookup) = (Index::Scan(hints.clone().into()), Index::new(hints.into()));
+        assert!(matches!(lookup, Index::Lookup { .. }));
+        for path in ["/a/1", "/a/12", "/b/3/x", "/", "/zzz", "", "/c/2"] {
+            let window = Window::new(path.as_bytes());
+            let all = |index: &Index| {
+                let mut seen = Vec::new();
+                assert_eq!(
+                    index.find(&window, |at| {
+                        seen.push(at);
+                        false
+                    }),
+                    None
+                );
+                seen
+            };
+            assert_eq!(all(&scan), all(&lookup), "{path}");
+            assert_eq!(scan.find(&window, |at| at > 20), lookup.find(&window, |at| at > 20), "{path}");
         }
     }
 

@@ -10,7 +10,7 @@ use super::overrides::FilterOverrides;
 use super::path_match::PathMatch;
 use super::redirect;
 use super::route::{Action, ClusterRef, CompiledRoute, Entry, Targets};
-use super::scan::Hint;
+use super::scan::Index;
 use super::{ClusterId, draw};
 use crate::engine::facts::RequestFacts;
 use crate::engine::local_reply::LocalReply;
@@ -26,8 +26,6 @@ pub struct RouteTable {
     pub(super) virtual_hosts: Box<[VirtualHost]>,
     /// The conditions of all routes, side by side for the scan.
     pub(super) conditions: Box<[Condition]>,
-    /// What their paths must have: tested first.
-    pub(super) hints: Box<[Hint]>,
     /// The routes of the conditions, and behind them the one that asks for TLS.
     pub(super) routes: Box<[CompiledRoute]>,
     pub(super) overrides: Box<[FilterOverrides]>,
@@ -41,6 +39,8 @@ pub(super) struct VirtualHost {
     pub(super) name: Name,
     pub(super) require_tls: TlsRequirement,
     pub(super) routes: Range<usize>,
+    /// What the routes' paths must have: tested first.
+    pub(super) index: Index,
     pub(super) virtual_clusters: Box<[VirtualCluster]>,
     pub(super) include_request_attempt_count: bool,
     pub(super) include_attempt_count_in_response: bool,
@@ -127,12 +127,9 @@ impl RouteTable {
         }
         let view = self.view(facts, random);
         let window = view.window();
-        let routes = || host.routes.clone();
-        let hints = self.hints.get(routes()).unwrap_or_default();
-        let conditions = self.conditions.get(routes()).unwrap_or_default();
+        let conditions = self.conditions.get(host.routes.clone()).unwrap_or_default();
         let matches = |at: usize| conditions.get(at).is_some_and(|condition| condition.check(&view).is_ok());
-        let mut candidates = hints.iter().enumerate().filter(|(_, hint)| window.may_match(**hint));
-        let found = candidates.find(|(at, _)| matches(*at)).map(|(at, _)| at).ok_or(NoRoute::Route)?;
+        let found = host.index.find(&window, matches).ok_or(NoRoute::Route)?;
         Ok(self.chosen(number, host.routes.start + found, facts, random))
     }
 
@@ -251,6 +248,12 @@ impl RouteTable {
     #[must_use]
     pub fn names_host(&self, authority: &str) -> bool {
         self.hosts.find(authority).is_some()
+    }
+
+    /// Whether a virtual host is for this authority in particular, and not for every one (`*`).
+    #[must_use]
+    pub fn names_host_itself(&self, authority: &str) -> bool {
+        self.hosts.find(authority).is_some_and(|(_, by)| by != super::hosts::By::Any)
     }
 
     /// Whether the upstream is told which try it sees (`include_request_attempt_count`).
