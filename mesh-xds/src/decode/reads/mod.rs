@@ -1,0 +1,410 @@
+//! Which fields the decoders read, message by message. Whatever else is set is reported as not in force.
+//!
+//! This table stands beside the decoders and must say what they do: a field belongs here when leaving it out of a
+//! resource changes what is decoded, or when its value is judged (a refusal, a remark). The tests take every field of
+//! the table out of a configuration and demand that the outcome differs.
+
+use std::sync::LazyLock;
+
+use mesh_proto::unknown::ReadSet;
+
+const HEADERS: [&str; 4] =
+    ["request_headers_to_add", "request_headers_to_remove", "response_headers_to_add", "response_headers_to_remove"];
+
+/// Message, fields.
+type Row = (&'static str, &'static [&'static str]);
+
+/// Fields that every level of a route configuration has.
+const LEVELS: &[Row] = &[
+    ("envoy.config.route.v3.RouteConfiguration", &HEADERS),
+    ("envoy.config.route.v3.VirtualHost", &HEADERS),
+    ("envoy.config.route.v3.Route", &HEADERS),
+    ("envoy.config.route.v3.WeightedCluster.ClusterWeight", &HEADERS),
+];
+
+const SHARED: &[Row] = &[
+    ("envoy.config.core.v3.Address", &["socket_address", "pipe"]),
+    ("envoy.config.core.v3.CidrRange", &["*"]),
+    ("envoy.config.core.v3.ConfigSource", &["ads", "self", "resource_api_version"]),
+    ("envoy.config.core.v3.DataSource", &["inline_bytes", "inline_string"]),
+    ("envoy.config.core.v3.HeaderValue", &["key", "value", "raw_value"]),
+    ("envoy.config.core.v3.HeaderValueOption", &["header", "append", "append_action", "keep_empty_value"]),
+    (
+        "envoy.config.core.v3.Http2ProtocolOptions",
+        &[
+            "max_concurrent_streams",
+            "initial_stream_window_size",
+            "initial_connection_window_size",
+            "connection_keepalive",
+        ],
+    ),
+    ("envoy.config.core.v3.KeepaliveSettings", &["interval", "timeout"]),
+    ("envoy.config.core.v3.Locality", &["region", "zone", "sub_zone"]),
+    ("envoy.config.core.v3.Metadata", &["filter_metadata"]),
+    ("envoy.config.core.v3.Pipe", &["path"]),
+    ("envoy.config.core.v3.RuntimeDouble", &["default_value"]),
+    ("envoy.config.core.v3.RuntimeFractionalPercent", &["default_value"]),
+    ("envoy.config.core.v3.SocketAddress", &["protocol", "address", "port_value"]),
+    ("envoy.config.core.v3.TcpKeepalive", &["keepalive_probes", "keepalive_time", "keepalive_interval"]),
+    ("envoy.config.core.v3.TransportSocket", &["name", "typed_config"]),
+    ("envoy.config.core.v3.TypedExtensionConfig", &["name", "typed_config"]),
+    ("envoy.type.matcher.v3.DoubleMatcher", &["range", "exact"]),
+    ("envoy.type.matcher.v3.ListMatcher", &["one_of"]),
+    ("envoy.type.matcher.v3.MetadataMatcher", &["filter", "path", "value", "invert"]),
+    ("envoy.type.matcher.v3.MetadataMatcher.PathSegment", &["key"]),
+    ("envoy.type.matcher.v3.OrMatcher", &["value_matchers"]),
+    ("envoy.type.matcher.v3.RegexMatchAndSubstitute", &["pattern", "substitution"]),
+    ("envoy.type.matcher.v3.RegexMatcher", &["regex"]),
+    ("envoy.type.matcher.v3.StringMatcher", &["exact", "prefix", "suffix", "safe_regex", "contains", "ignore_case"]),
+    (
+        "envoy.type.matcher.v3.ValueMatcher",
+        &["null_match", "double_match", "string_match", "bool_match", "present_match", "list_match", "or_match"],
+    ),
+    ("envoy.type.v3.DoubleRange", &["start", "end"]),
+    ("envoy.type.v3.FractionalPercent", &["numerator", "denominator"]),
+    ("envoy.type.v3.Int64Range", &["start", "end"]),
+    ("envoy.type.v3.Percent", &["value"]),
+];
+
+const ROUTES: &[Row] = &[
+    (
+        "envoy.config.route.v3.RouteConfiguration",
+        &[
+            "name",
+            "virtual_hosts",
+            "internal_only_headers",
+            "most_specific_header_mutations_wins",
+            "validate_clusters",
+            "max_direct_response_body_size_bytes",
+            "request_mirror_policies",
+            "ignore_port_in_host_matching",
+            "ignore_path_parameters_in_path_matching",
+            "typed_per_filter_config",
+            "metadata",
+        ],
+    ),
+    (
+        "envoy.config.route.v3.VirtualHost",
+        &[
+            "name",
+            "domains",
+            "routes",
+            "require_tls",
+            "virtual_clusters",
+            "typed_per_filter_config",
+            "include_request_attempt_count",
+            "include_attempt_count_in_response",
+            "include_is_timeout_retry_header",
+            "retry_policy",
+            "hedge_policy",
+            "per_request_buffer_limit_bytes",
+            "request_body_buffer_limit",
+            "request_mirror_policies",
+            "metadata",
+        ],
+    ),
+    ("envoy.config.route.v3.VirtualCluster", &["name", "headers"]),
+    (
+        "envoy.config.route.v3.Route",
+        &[
+            "name",
+            "match",
+            "route",
+            "redirect",
+            "direct_response",
+            "non_forwarding_action",
+            "metadata",
+            "typed_per_filter_config",
+            "per_request_buffer_limit_bytes",
+            "request_body_buffer_limit",
+        ],
+    ),
+    (
+        "envoy.config.route.v3.RouteMatch",
+        &[
+            "prefix",
+            "path",
+            "safe_regex",
+            "connect_matcher",
+            "path_separated_prefix",
+            "path_match_policy",
+            "case_sensitive",
+            "runtime_fraction",
+            "headers",
+            "query_parameters",
+            "cookies",
+            "grpc",
+            "tls_context",
+            "dynamic_metadata",
+        ],
+    ),
+    ("envoy.config.route.v3.RouteMatch.TlsContextMatchOptions", &["presented", "validated"]),
+    ("envoy.config.route.v3.HeaderMatcher", &["*"]),
+    ("envoy.config.route.v3.QueryParameterMatcher", &["name", "string_match", "present_match"]),
+    ("envoy.config.route.v3.CookieMatcher", &["name", "string_match", "invert_match"]),
+    ("envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig", &["path_template"]),
+    ("envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig", &["path_template_rewrite"]),
+    (
+        "envoy.config.route.v3.RouteAction",
+        &[
+            "cluster",
+            "cluster_header",
+            "weighted_clusters",
+            "cluster_not_found_response_code",
+            "metadata_match",
+            "prefix_rewrite",
+            "regex_rewrite",
+            "path_rewrite_policy",
+            "host_rewrite_literal",
+            "auto_host_rewrite",
+            "host_rewrite_header",
+            "host_rewrite_path_regex",
+            "append_x_forwarded_host",
+            "timeout",
+            "idle_timeout",
+            "max_stream_duration",
+            "max_grpc_timeout",
+            "grpc_timeout_offset",
+            "retry_policy",
+            "hedge_policy",
+            "hash_policy",
+            "request_mirror_policies",
+            "priority",
+            "upgrade_configs",
+        ],
+    ),
+    (
+        "envoy.config.route.v3.RouteAction.MaxStreamDuration",
+        &["max_stream_duration", "grpc_timeout_header_max", "grpc_timeout_header_offset"],
+    ),
+    (
+        "envoy.config.route.v3.RouteAction.RequestMirrorPolicy",
+        &["cluster", "cluster_header", "runtime_fraction", "trace_sampled", "disable_shadow_host_suffix_append"],
+    ),
+    (
+        "envoy.config.route.v3.RouteAction.HashPolicy",
+        &["header", "cookie", "connection_properties", "query_parameter", "filter_state", "terminal"],
+    ),
+    ("envoy.config.route.v3.RouteAction.HashPolicy.Header", &["header_name", "regex_rewrite"]),
+    ("envoy.config.route.v3.RouteAction.HashPolicy.Cookie", &["name", "ttl", "path"]),
+    ("envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties", &["source_ip"]),
+    ("envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter", &["name"]),
+    ("envoy.config.route.v3.RouteAction.HashPolicy.FilterState", &["key"]),
+    ("envoy.config.route.v3.RouteAction.UpgradeConfig", &["upgrade_type", "enabled"]),
+    ("envoy.config.route.v3.WeightedCluster", &["clusters", "header_name", "use_hash_policy"]),
+    (
+        "envoy.config.route.v3.WeightedCluster.ClusterWeight",
+        &["name", "cluster_header", "weight", "metadata_match", "typed_per_filter_config", "host_rewrite_literal"],
+    ),
+    (
+        "envoy.config.route.v3.RetryPolicy",
+        &[
+            "retry_on",
+            "num_retries",
+            "per_try_timeout",
+            "per_try_idle_timeout",
+            "retry_host_predicate",
+            "host_selection_retry_max_attempts",
+            "retriable_status_codes",
+            "retry_back_off",
+            "retriable_headers",
+            "retriable_request_headers",
+        ],
+    ),
+    ("envoy.config.route.v3.RetryPolicy.RetryBackOff", &["base_interval", "max_interval"]),
+    ("envoy.config.route.v3.RetryPolicy.RetryHostPredicate", &["name", "typed_config"]),
+    ("envoy.config.route.v3.HedgePolicy", &["hedge_on_per_try_timeout"]),
+    (
+        "envoy.config.route.v3.RedirectAction",
+        &[
+            "https_redirect",
+            "scheme_redirect",
+            "host_redirect",
+            "port_redirect",
+            "path_redirect",
+            "prefix_rewrite",
+            "regex_rewrite",
+            "response_code",
+            "strip_query",
+        ],
+    ),
+    ("envoy.config.route.v3.DirectResponseAction", &["status", "body"]),
+    ("envoy.config.route.v3.FilterConfig", &["config", "is_optional", "disabled"]),
+    // An override that only switches a filter off.
+    ("envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig", &["disabled"]),
+    ("envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute", &["disabled"]),
+];
+
+const LISTENERS: &[Row] = &[
+    // `bind_to_port` and the filters that are allowed ask for what goes without saying in a process that binds nothing.
+    (
+        "envoy.config.listener.v3.Listener",
+        &[
+            "name",
+            "address",
+            "filter_chains",
+            "use_original_dst",
+            "default_filter_chain",
+            "metadata",
+            "listener_filters",
+            "traffic_direction",
+            "api_listener",
+            "bind_to_port",
+        ],
+    ),
+    ("envoy.config.listener.v3.ListenerFilter", &["name", "typed_config"]),
+    ("envoy.config.listener.v3.ApiListener", &["api_listener"]),
+    ("envoy.config.listener.v3.FilterChain", &["name", "filter_chain_match", "filters", "transport_socket"]),
+    (
+        "envoy.config.listener.v3.FilterChainMatch",
+        &["destination_port", "prefix_ranges", "server_names", "transport_protocol", "application_protocols"],
+    ),
+    ("envoy.config.listener.v3.Filter", &["name", "typed_config"]),
+    ("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", &["cluster"]),
+    (
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        &[
+            "stat_prefix",
+            "rds",
+            "route_config",
+            "http_filters",
+            "common_http_protocol_options",
+            "stream_idle_timeout",
+            "request_timeout",
+            "use_remote_address",
+            "xff_num_trusted_hops",
+            "internal_address_config",
+            "upgrade_configs",
+            "normalize_path",
+            "merge_slashes",
+            "path_with_escaped_slashes_action",
+            "strip_matching_host_port",
+            "strip_any_host_port",
+        ],
+    ),
+    (
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig",
+        &["cidr_ranges"],
+    ),
+    (
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig",
+        &["upgrade_type", "enabled"],
+    ),
+    ("envoy.extensions.filters.network.http_connection_manager.v3.Rds", &["config_source", "route_config_name"]),
+    (
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
+        &["name", "typed_config", "is_optional", "disabled"],
+    ),
+];
+
+/// `HttpProtocolOptions` means different things to a listener and to a cluster.
+const DOWNSTREAM: &[Row] = &[("envoy.config.core.v3.HttpProtocolOptions", &["idle_timeout"])];
+
+const UPSTREAM: &[Row] = &[(
+    "envoy.config.core.v3.HttpProtocolOptions",
+    &["idle_timeout", "max_connection_duration", "max_stream_duration", "max_requests_per_connection"],
+)];
+
+const CLUSTERS: &[Row] = &[
+    (
+        "envoy.config.cluster.v3.Cluster",
+        &[
+            "transport_socket_matches",
+            "name",
+            "type",
+            "eds_cluster_config",
+            "connect_timeout",
+            "lb_policy",
+            "load_assignment",
+            "max_requests_per_connection",
+            "circuit_breakers",
+            "common_http_protocol_options",
+            "http2_protocol_options",
+            "typed_extension_protocol_options",
+            "dns_refresh_rate",
+            "dns_lookup_family",
+            "least_request_lb_config",
+            "common_lb_config",
+            "transport_socket",
+            "metadata",
+            "protocol_selection",
+            "upstream_connection_options",
+            "filters",
+            "load_balancing_policy",
+        ],
+    ),
+    ("envoy.config.cluster.v3.Cluster.TransportSocketMatch", &["name", "match", "transport_socket"]),
+    ("envoy.config.cluster.v3.Cluster.EdsClusterConfig", &["eds_config", "service_name"]),
+    ("envoy.config.cluster.v3.Cluster.LeastRequestLbConfig", &["choice_count", "active_request_bias"]),
+    ("envoy.config.cluster.v3.Cluster.CommonLbConfig", &["healthy_panic_threshold"]),
+    ("envoy.config.cluster.v3.CircuitBreakers", &["thresholds"]),
+    (
+        "envoy.config.cluster.v3.CircuitBreakers.Thresholds",
+        &[
+            "priority",
+            "max_connections",
+            "max_pending_requests",
+            "max_requests",
+            "max_retries",
+            "retry_budget",
+            "max_connection_pools",
+        ],
+    ),
+    ("envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget", &["budget_percent", "min_retry_concurrency"]),
+    ("envoy.config.cluster.v3.LoadBalancingPolicy", &["policies"]),
+    ("envoy.config.cluster.v3.LoadBalancingPolicy.Policy", &["typed_extension_config"]),
+    ("envoy.config.cluster.v3.UpstreamConnectionOptions", &["tcp_keepalive"]),
+    (
+        "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
+        &["choice_count", "active_request_bias", "enable_full_scan", "selection_method"],
+    ),
+    ("envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality", &["endpoint_picking_policy"]),
+    (
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        &["common_http_protocol_options", "explicit_http_config", "use_downstream_protocol_config", "http_filters"],
+    ),
+    (
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig",
+        &["http_protocol_options", "http2_protocol_options"],
+    ),
+    (
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig",
+        &["http_protocol_options", "http2_protocol_options"],
+    ),
+];
+
+const ENDPOINTS: &[Row] = &[
+    ("envoy.config.endpoint.v3.ClusterLoadAssignment", &["cluster_name", "endpoints", "policy"]),
+    ("envoy.config.endpoint.v3.ClusterLoadAssignment.Policy", &["overprovisioning_factor"]),
+    (
+        "envoy.config.endpoint.v3.LocalityLbEndpoints",
+        &["locality", "lb_endpoints", "load_balancing_weight", "priority"],
+    ),
+    ("envoy.config.endpoint.v3.LbEndpoint", &["endpoint", "health_status", "metadata", "load_balancing_weight"]),
+    ("envoy.config.endpoint.v3.Endpoint", &["address", "hostname"]),
+];
+
+/// What the decoder of listeners reads.
+pub(super) static LISTENER: LazyLock<ReadSet> = LazyLock::new(|| set(&[SHARED, LEVELS, ROUTES, LISTENERS, DOWNSTREAM]));
+/// What the decoder of route configurations reads.
+pub(super) static ROUTE_CONFIGURATION: LazyLock<ReadSet> = LazyLock::new(|| set(&[SHARED, LEVELS, ROUTES]));
+/// What the decoder of clusters reads.
+pub(super) static CLUSTER: LazyLock<ReadSet> = LazyLock::new(|| set(&[SHARED, CLUSTERS, ENDPOINTS, UPSTREAM]));
+/// What the decoder of load assignments reads.
+pub(super) static CLUSTER_LOAD_ASSIGNMENT: LazyLock<ReadSet> = LazyLock::new(|| set(&[SHARED, ENDPOINTS]));
+
+/// A name that the API lacks would leave its table out, and everything in it would be reported: loud, and safe. A test
+/// keeps it from happening.
+fn set(tables: &[&[Row]]) -> ReadSet {
+    let mut set = ReadSet::default();
+    for table in tables {
+        set.extend(&ReadSet::new(table).unwrap_or_default());
+    }
+    set
+}
+
+#[cfg(test)]
+const ALL: &[&[Row]] = &[SHARED, LEVELS, ROUTES, LISTENERS, DOWNSTREAM, CLUSTERS, UPSTREAM, ENDPOINTS];
+
+#[cfg(test)]
+mod tests;

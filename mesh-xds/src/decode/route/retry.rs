@@ -1,0 +1,85 @@
+//! `RetryPolicy`.
+
+use mesh_core::resource::Problem;
+use mesh_core::resource::retry::{RetryOn, RetryPolicy};
+use mesh_proto::envoy::config::route::v3 as pb;
+use pb::retry_policy::RetryHostPredicate;
+use pb::retry_policy::retry_host_predicate::ConfigType;
+
+use super::super::context::Context;
+use super::super::extension::Extension;
+use super::super::matcher;
+use super::super::refused::{At, Refused, conflict, refuse, unsupported};
+use super::super::scalar::{duration, number, status};
+
+pub(super) fn policy(cx: &mut Context, at: &At<'_>, message: &pb::RetryPolicy) -> Result<RetryPolicy, Refused> {
+    let (retry_on, unknown) = RetryOn::parse(&message.retry_on);
+    for token in unknown {
+        // Envoy ignores what it does not know, too.
+        cx.not_in_force(&at.field("retry_on"), format!("{token:?} is unknown and never retries anything"));
+    }
+    let back_off_at = at.field("retry_back_off");
+    let (mut base_interval, mut max_interval) = (None, None);
+    if let Some(back_off) = &message.retry_back_off {
+        base_interval = duration(&back_off_at.field("base_interval"), back_off.base_interval)?;
+        max_interval = duration(&back_off_at.field("max_interval"), back_off.max_interval)?;
+        let Some(base) = base_interval else {
+            return Err(refuse(&back_off_at.field("base_interval"), Problem::Missing));
+        };
+        if max_interval.is_some_and(|max| max < base) {
+            return Err(conflict(&back_off_at.field("max_interval"), "must not be below base_interval"));
+        }
+    }
+    let attempts_at = at.field("host_selection_retry_max_attempts");
+    let attempts = u32::try_from(message.host_selection_retry_max_attempts)
+        .map_err(|_| refuse(&attempts_at, format!("{} is out of range", message.host_selection_retry_max_attempts)))?;
+    let codes_at = at.field("retriable_status_codes");
+    let codes = message.retriable_status_codes.iter().enumerate();
+    Ok(RetryPolicy {
+        retry_on,
+        num_retries: number(message.num_retries),
+        // Zero is as if unset: the route's timeout counts.
+        per_try_timeout: duration(&at.field("per_try_timeout"), message.per_try_timeout)?
+            .filter(|limit| !limit.is_zero()),
+        per_try_idle_timeout: duration(&at.field("per_try_idle_timeout"), message.per_try_idle_timeout)?
+            .filter(|limit| !limit.is_zero()),
+        retriable_status_codes: codes
+            .map(|(index, code)| status(&codes_at.index(index), *code))
+            .collect::<Result<_, _>>()?,
+        retriable_headers: matcher::headers(&at.field("retriable_headers"), &message.retriable_headers)?,
+        retriable_request_headers: matcher::headers(
+            &at.field("retriable_request_headers"),
+            &message.retriable_request_headers,
+        )?,
+        base_interval,
+        max_interval,
+        avoid_previous_hosts: avoids_previous_hosts(
+            cx,
+            &at.field("retry_host_predicate"),
+            &message.retry_host_predicate,
+        )?,
+        host_selection_retry_max_attempts: attempts.max(1),
+    })
+}
+
+fn avoids_previous_hosts(cx: &mut Context, at: &At<'_>, predicates: &[RetryHostPredicate]) -> Result<bool, Refused> {
+    let mut previous_hosts = false;
+    for (index, predicate) in predicates.iter().enumerate() {
+        let at = at.index(index);
+        let kind = match &predicate.config_type {
+            Some(ConfigType::TypedConfig(any)) => Extension::of(&at.field("typed_config"), any)?.type_name().to_owned(),
+            None => predicate.name.clone(),
+        };
+        match kind.as_str() {
+            "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+            | "envoy.retry_host_predicates.previous_hosts" => previous_hosts = true,
+            "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate"
+            | "envoy.retry_host_predicates.omit_canary_hosts"
+            | "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig" => {
+                cx.left_out(&at, format!("retry host predicate {kind} is not in force"));
+            }
+            _ => return Err(unsupported(&at, format!("a retry host predicate of type {kind:?}"))),
+        }
+    }
+    Ok(previous_hosts)
+}

@@ -1,0 +1,290 @@
+//! Clusters and load assignments: what is read, what is refused and where.
+#![allow(clippy::unwrap_used, reason = "a failing test is what unwrap is for")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mesh_core::resource::Invalid;
+use mesh_core::resource::cluster::{Cluster, Discovery, LbPolicy, LeastRequest, UpstreamProtocol};
+use mesh_core::resource::endpoint::{Address, ClusterLoadAssignment};
+use mesh_proto::{json, type_url};
+use mesh_xds::decode::{self, Decoded};
+use serde_json::{Value as Json, json};
+
+fn decode(config: &Json) -> Result<Decoded<Cluster>, Invalid> {
+    decode::cluster(&json::encode(type_url::CLUSTER, config).unwrap())
+}
+
+fn endpoints(config: &Json) -> Result<Decoded<ClusterLoadAssignment>, Invalid> {
+    decode::load_assignment(&json::encode(type_url::CLUSTER_LOAD_ASSIGNMENT, config).unwrap())
+}
+
+/// A cluster with these fields.
+fn cluster(fields: Json) -> Json {
+    let mut config = json!({ "name": "c" });
+    for (key, value) in fields.as_object().unwrap() {
+        config[key] = value.clone();
+    }
+    config
+}
+
+fn refusal<T>(verdict: Result<Decoded<T>, Invalid>) -> String {
+    match verdict {
+        Ok(_) => "accepted".to_owned(),
+        Err(Invalid { field, problem, .. }) => format!("{field}: {problem}"),
+    }
+}
+
+fn assignment(host: &str) -> Json {
+    let address = json!({ "socket_address": { "address": host, "port_value": 80 } });
+    json!({ "cluster_name": "c", "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address } }] }] })
+}
+
+fn options(fields: Json) -> Json {
+    let mut config = json!({ "@type": type_url::HTTP_PROTOCOL_OPTIONS });
+    for (key, value) in fields.as_object().unwrap() {
+        config[key] = value.clone();
+    }
+    json!({ "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": config } })
+}
+
+fn policies(types: &[&str]) -> Json {
+    let policy = |kind: &&str| json!({ "typed_extension_config": { "name": "p", "typed_config": { "@type": kind } } });
+    json!({ "load_balancing_policy": { "policies": types.iter().map(policy).collect::<Vec<_>>() } })
+}
+
+#[test]
+fn a_bare_cluster_has_envoys_defaults() {
+    let decoded = decode(&json!({ "name": "c" })).unwrap();
+    let expected = Cluster::new("c", Discovery::Static(ClusterLoadAssignment::default()));
+    assert_eq!(*decoded.value, expected);
+    assert!(decoded.not_in_force.is_empty());
+}
+
+#[test]
+fn addresses_are_what_the_type_of_cluster_can_reach() {
+    let of = |kind: &str, host: &str| decode(&cluster(json!({ "type": kind, "load_assignment": assignment(host) })));
+    let first = |decoded: Decoded<Cluster>| match &decoded.value.discovery {
+        Discovery::Static(one)
+        | Discovery::StrictDns { endpoints: one, .. }
+        | Discovery::LogicalDns { endpoints: one, .. } => one.localities[0].endpoints[0].address.clone(),
+        other => panic!("{other:?}"),
+    };
+    let ip = Address::Socket(SocketAddr::from(([10, 0, 0, 1], 80)));
+    let name = Address::Dns { host: "a.example".into(), port: 80 };
+    for kind in ["STATIC", "STRICT_DNS", "LOGICAL_DNS"] {
+        assert_eq!(first(of(kind, "10.0.0.1").unwrap()), ip, "{kind}");
+    }
+    for kind in ["STRICT_DNS", "LOGICAL_DNS"] {
+        assert_eq!(first(of(kind, "a.example").unwrap()), name, "{kind}");
+    }
+    let why = "endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: \"a.example\" is no IP address (names need type STRICT_DNS or LOGICAL_DNS)";
+    assert_eq!(refusal(of("STATIC", "a.example")), format!("load_assignment.{why}"));
+    assert_eq!(refusal(endpoints(&assignment("a.example"))), why);
+}
+
+#[test]
+fn the_endpoints_of_an_eds_cluster_are_named_by_it_or_by_its_service_name() {
+    let eds = |config: Json| decode(&cluster(json!({ "type": "EDS", "eds_cluster_config": config })));
+    let name = |config: Json| match &eds(config).unwrap().value.discovery {
+        Discovery::Eds { service_name } => service_name.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(name(json!({})), "c");
+    assert_eq!(name(json!({ "service_name": "s", "eds_config": { "ads": {} } })), "s");
+    assert_eq!(
+        refusal(eds(json!({ "eds_config": { "path_config_source": { "path": "/x" } } }))),
+        "eds_cluster_config.eds_config.path_config_source: a config source other than ADS is not supported"
+    );
+    assert_eq!(refusal(decode(&cluster(json!({ "type": "EDS" })))), "eds_cluster_config: is required");
+}
+
+#[test]
+fn clusters_that_cannot_be_served_safely_are_refused() {
+    let tls =
+        json!({ "name": "envoy.transport_sockets.tls", "typed_config": { "@type": type_url::UPSTREAM_TLS_CONTEXT } });
+    let proxy = json!({ "name": "envoy.transport_sockets.upstream_proxy_protocol" });
+    let filter = json!({ "name": "f", "typed_config": { "@type": type_url::NETWORK_RBAC, "stat_prefix": "s" } });
+    let cases = [
+        (json!({ "transport_socket": tls }), "transport_socket: TLS towards upstreams is not supported"),
+        (
+            json!({ "transport_socket": { "name": "envoy.transport_sockets.tls" } }),
+            "transport_socket: TLS towards upstreams is not supported",
+        ),
+        (
+            json!({ "transport_socket": proxy }),
+            "transport_socket: a transport socket of type \"envoy.transport_sockets.upstream_proxy_protocol\" is not supported",
+        ),
+        (
+            json!({ "transport_socket_matches": [{ "name": "m", "transport_socket": proxy }] }),
+            "transport_socket_matches[0].transport_socket: a transport socket of type \"envoy.transport_sockets.upstream_proxy_protocol\" is not supported",
+        ),
+        (
+            json!({ "transport_socket_matcher": {} }),
+            "transport_socket_matcher: choosing transport sockets by a matcher is not supported",
+        ),
+        (
+            json!({ "cluster_type": { "name": "envoy.clusters.aggregate" } }),
+            "cluster_type: cluster type \"envoy.clusters.aggregate\" is not supported",
+        ),
+        (json!({ "lb_subset_config": {} }), "lb_subset_config: subset load balancing is not supported"),
+        (
+            json!({ "filters": [filter] }),
+            "filters[0]: upstream filter \"f\" of type \"envoy.extensions.filters.network.rbac.v3.RBAC\" is not supported",
+        ),
+        (
+            json!({ "type": "LOGICAL_DNS" }),
+            "load_assignment: LOGICAL_DNS needs exactly one locality with exactly one endpoint",
+        ),
+        (json!({ "type": "ORIGINAL_DST" }), "lb_policy: ORIGINAL_DST needs CLUSTER_PROVIDED"),
+        (
+            json!({ "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", "load_assignment": assignment("10.0.0.1") }),
+            "load_assignment: ORIGINAL_DST has no endpoints of its own",
+        ),
+        (json!({ "lb_policy": "CLUSTER_PROVIDED" }), "lb_policy: CLUSTER_PROVIDED needs type ORIGINAL_DST"),
+        (json!({ "lb_policy": "LOAD_BALANCING_POLICY_CONFIG" }), "load_balancing_policy: is required"),
+        (json!({ "connect_timeout": "-1s" }), "connect_timeout: -1s must be above 0s"),
+        (json!({ "connect_timeout": "10000000000s" }), "connect_timeout: duration is out of range"),
+        (
+            options(json!({})),
+            "typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].upstream_protocol_options: is required",
+        ),
+        (
+            options(json!({ "auto_config": {} })),
+            "typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].auto_config: choosing the HTTP version by ALPN needs TLS",
+        ),
+        (
+            options(json!({ "explicit_http_config": { "http3_protocol_options": {} } })),
+            "typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].explicit_http_config.http3_protocol_options: HTTP/3 is not supported",
+        ),
+    ];
+    for (fields, expected) in cases {
+        assert_eq!(refusal(decode(&cluster(fields))), expected);
+    }
+    assert_eq!(refusal(decode(&json!({}))), "name: must not be empty");
+    let passthrough = cluster(json!({ "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED" }));
+    assert_eq!(decode(&passthrough).unwrap().value.discovery, Discovery::OriginalDst);
+}
+
+#[test]
+fn a_policy_that_is_not_there_yet_is_replaced_and_said() {
+    let of = |fields: Json| {
+        let decoded = decode(&cluster(fields)).unwrap();
+        (decoded.value.lb_policy, decoded.not_in_force)
+    };
+    for name in ["RING_HASH", "MAGLEV"] {
+        let (policy, lines) = of(json!({ "lb_policy": name }));
+        assert_eq!(policy, LbPolicy::RoundRobin);
+        assert_eq!(lines, [format!("lb_policy: {name} is not in force, ROUND_ROBIN is used")]);
+    }
+    assert_eq!(of(json!({ "lb_policy": "RANDOM" })), (LbPolicy::Random, vec![]));
+    assert_eq!(of(json!({ "lb_policy": "LEAST_REQUEST" })), (LbPolicy::LeastRequest(LeastRequest::default()), vec![]));
+    let biased = json!({ "lb_policy": "LEAST_REQUEST", "least_request_lb_config": { "active_request_bias": { "default_value": -1 } } });
+    let expected = LeastRequest { active_request_bias: 0.0, ..LeastRequest::default() };
+    assert_eq!(of(biased).0, LbPolicy::LeastRequest(expected));
+}
+
+#[test]
+fn of_listed_policies_the_first_that_is_in_force_is_taken() {
+    let of = |types: &[&str]| decode(&cluster(policies(types)));
+    let policy = |types: &[&str]| of(types).unwrap().value.lb_policy;
+    // Of a type that nobody has, and of one that another policy stands in for.
+    let unknown = type_url::CORS;
+    assert_eq!(policy(&[unknown, type_url::LB_RANDOM, type_url::LB_ROUND_ROBIN]), LbPolicy::Random);
+    assert_eq!(
+        policy(&[type_url::LB_RING_HASH, type_url::LB_LEAST_REQUEST]),
+        LbPolicy::LeastRequest(LeastRequest::default())
+    );
+    let replaced = of(&[type_url::LB_MAGLEV]).unwrap();
+    assert_eq!(replaced.value.lb_policy, LbPolicy::RoundRobin);
+    assert_eq!(
+        replaced.not_in_force,
+        ["load_balancing_policy.policies[0]: Maglev is not in force, ROUND_ROBIN is used"]
+    );
+    assert_eq!(refusal(of(&[unknown])), "load_balancing_policy.policies: none of these policies is supported");
+}
+
+#[test]
+fn the_protocol_comes_from_the_options_or_from_the_older_fields() {
+    let protocol = |fields: Json| decode(&cluster(fields)).unwrap().value.protocol;
+    assert_eq!(protocol(json!({})), UpstreamProtocol::Http1);
+    assert_eq!(protocol(json!({ "http2_protocol_options": {} })), UpstreamProtocol::Http2);
+    assert_eq!(
+        protocol(options(json!({ "explicit_http_config": { "http2_protocol_options": {} } }))),
+        UpstreamProtocol::Http2
+    );
+    assert_eq!(
+        protocol(options(json!({ "explicit_http_config": { "http_protocol_options": {} } }))),
+        UpstreamProtocol::Http1
+    );
+    assert_eq!(protocol(options(json!({ "use_downstream_protocol_config": {} }))), UpstreamProtocol::UseDownstream);
+    let idle = |value: &str| {
+        let fields = options(
+            json!({ "explicit_http_config": { "http_protocol_options": {} }, "common_http_protocol_options": { "idle_timeout": value } }),
+        );
+        decode(&cluster(fields)).unwrap().value.http.idle_timeout
+    };
+    assert_eq!((idle("0s"), idle("2s")), (None, Some(Duration::from_secs(2))));
+}
+
+#[test]
+fn what_has_no_effect_yet_is_listed() {
+    let config = cluster(json!({
+        "outlier_detection": { "consecutive_5xx": 5 },
+        "health_checks": [{ "timeout": "1s", "interval": "1s", "unhealthy_threshold": 1, "healthy_threshold": 1, "tcp_health_check": {} }],
+        "alt_stat_name": "a;",
+        "common_lb_config": { "locality_weighted_lb_config": {} }
+    }));
+    let mut lines = decode(&config).unwrap().not_in_force;
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            "alt_stat_name: Cluster.alt_stat_name is not in force",
+            "common_lb_config.locality_weighted_lb_config: CommonLbConfig.locality_weighted_lb_config is not in force",
+            "health_checks: Cluster.health_checks is not in force",
+            "outlier_detection: Cluster.outlier_detection is not in force"
+        ]
+    );
+}
+
+#[test]
+fn assignments_that_envoy_refuses_are_refused() {
+    let with = |fields: Json| {
+        let mut config = assignment("10.0.0.1");
+        for (key, value) in fields.as_object().unwrap() {
+            config["endpoints"][0][key] = value.clone();
+        }
+        refusal(endpoints(&config))
+    };
+    let endpoint = |weight: u32| {
+        let address = json!({ "socket_address": { "address": "10.0.0.1", "port_value": 80 } });
+        json!({ "endpoint": { "address": address }, "load_balancing_weight": weight })
+    };
+    assert_eq!(with(json!({ "priority": 129 })), "endpoints[0].priority: 129 must be at most 128");
+    assert_eq!(with(json!({ "load_balancing_weight": 0 })), "endpoints[0].load_balancing_weight: 0 must be at least 1");
+    assert_eq!(
+        with(json!({ "lb_endpoints": [endpoint(0)] })),
+        "endpoints[0].lb_endpoints[0].load_balancing_weight: 0 must be at least 1"
+    );
+    assert_eq!(
+        with(json!({ "lb_endpoints": [endpoint(u32::MAX), endpoint(1)] })),
+        "endpoints[0].lb_endpoints: the sum of the weights, 4294967296, is above 4294967295"
+    );
+    assert_eq!(
+        with(json!({ "leds_cluster_locality_config": {} })),
+        "endpoints[0].leds_cluster_locality_config: locality endpoint discovery is not supported"
+    );
+    assert_eq!(
+        with(json!({ "lb_endpoints": [{ "endpoint_name": "e" }] })),
+        "endpoints[0].lb_endpoints[0].endpoint_name: an endpoint by name is not supported"
+    );
+    let drops = |count: usize| {
+        let mut config = assignment("10.0.0.1");
+        config["policy"] = json!({ "drop_overloads": vec![json!({ "category": "x" }); count] });
+        endpoints(&config)
+    };
+    assert_eq!(refusal(drops(2)), "policy.drop_overloads: more than one category is not allowed");
+    assert_eq!(drops(1).unwrap().not_in_force, ["policy.drop_overloads: Policy.drop_overloads is not in force"]);
+    assert_eq!(refusal(endpoints(&json!({}))), "cluster_name: must not be empty");
+}
