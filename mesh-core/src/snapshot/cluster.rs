@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::engine::circuit_breaker::CircuitBreaker;
 use crate::engine::load_balancing::{Host, LoadBalancer, PriorityHost, endpoints};
 use crate::engine::routing::ClusterId;
-use crate::resource::cluster::{self as config, Discovery};
+use crate::resource::cluster::{self as config, Discovery, TransportSocket};
 use crate::resource::endpoint::{Address, ClusterLoadAssignment, Endpoint, HealthStatus};
 use crate::resource::metadata::Metadata;
 use crate::state::{ClusterState, EndpointState, Transport};
@@ -55,13 +55,17 @@ impl Cluster {
                     .unwrap_or_default(),
             }
         };
+        // An endpoint that asks for TLS is no host until there is TLS: not even a panic may pick it.
+        let plain = |metadata: &Metadata| config.transport_socket(metadata) == TransportSocket::RawBuffer;
         let hosts = listed
             .map(|listed| {
-                endpoints(listed).map(|(priority, endpoint)| PriorityHost { priority, host: host(endpoint) }).collect()
+                let usable = endpoints(listed).filter(|(_, endpoint)| plain(&endpoint.metadata));
+                usable.map(|(priority, endpoint)| PriorityHost { priority, host: host(endpoint) }).collect()
             })
             .unwrap_or_default();
         let state = previous.map(|before| Arc::clone(&before.state)).unwrap_or_default();
-        let original_destinations = matches!(config.discovery, Discovery::OriginalDst).then(|| {
+        let passes_through = matches!(config.discovery, Discovery::OriginalDst) && plain(&Metadata::new());
+        let original_destinations = passes_through.then(|| {
             previous
                 .filter(|_| keep_transports)
                 .and_then(|before| before.original_destinations.clone())

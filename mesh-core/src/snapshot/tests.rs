@@ -2,12 +2,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::engine::random::Random;
-use crate::resource::cluster::{Cluster as ClusterConfig, Discovery, Thresholds};
+use crate::resource::cluster::{
+    Cluster as ClusterConfig, Discovery, Thresholds, TransportSocket, TransportSocketMatch,
+};
 use crate::resource::endpoint::{Address, ClusterLoadAssignment, Endpoint, HealthStatus, LocalityEndpoints};
 use crate::resource::listener::{
     ChainHandler, Direction, FilterChain, FilterChainMatch, HttpConnectionManager, ListenerAddress, RouteSource,
 };
-use crate::resource::metadata::Metadata;
+use crate::resource::metadata::{Metadata, Value};
 use crate::resource::route::{Forward, Route, RouteAction, RouteMatch, VirtualHost};
 use crate::state::Lane;
 
@@ -201,6 +203,28 @@ fn what_did_not_change_keeps_its_arc_and_its_state() {
     assert!(Arc::ptr_eq(&before.balancer().hosts()[0].transport, &after.balancer().hosts()[0].transport));
     assert_eq!(after.balancer().hosts()[1].state.active(), 0);
     drop(under_way);
+}
+
+#[test]
+fn an_endpoint_that_asks_for_tls_is_never_a_host_in_plain_text() {
+    let tls_mode = BTreeMap::from([("tlsMode".to_owned(), Value::Text("istio".to_owned()))]);
+    let mut cluster = eds("a");
+    cluster.transport_socket_matches = vec![TransportSocketMatch {
+        name: "tlsMode-istio".into(),
+        matches: tls_mode.clone(),
+        socket: TransportSocket::Tls,
+    }];
+    let mut endpoints = (*assignment([1, 2])).clone();
+    endpoints.localities[0].endpoints[0].metadata =
+        Metadata::from([("envoy.transport_socket_match".to_owned(), Value::Struct(tls_mode))]);
+    let (snapshot, _) = Compiler::new(1).apply(Update {
+        clusters: vec![set(cluster)],
+        endpoints: vec![("a".into(), Some(Arc::new(endpoints)))],
+        ..Update::default()
+    });
+    let hosts = snapshot.cluster_by_name("a").unwrap().balancer().hosts();
+    let addresses: Vec<_> = hosts.iter().map(|host| host.endpoint.address.clone()).collect();
+    assert_eq!(addresses, [Address::Socket(([127, 0, 0, 1], 2).into())]);
 }
 
 #[test]
