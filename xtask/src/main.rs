@@ -4,6 +4,7 @@
 //! the committed ones are fresh, so that no build script and no extra tool is needed to build the project.
 
 mod descriptors;
+mod walls;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -25,11 +26,14 @@ enum Mode {
     Check,
 }
 
-const CHORES: &[Chore] = &[Chore {
-    name: "descriptors",
-    about: "mesh-proto/descriptors.bin.gz from Envoy's .proto files",
-    run: descriptors::run,
-}];
+const CHORES: &[Chore] = &[
+    Chore {
+        name: "descriptors",
+        about: "mesh-proto/descriptors.bin.gz from Envoy's .proto files",
+        run: descriptors::run,
+    },
+    Chore { name: "walls", about: "that no crate depends on what its room may not know", run: walls::run },
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -58,12 +58,7 @@ pub(crate) fn run(mode: Mode) -> Outcome {
             encoder.write_all(&set)?;
             let packed = encoder.finish()?;
             fs::write(&target, &packed)?;
-            println!(
-                "{}: {} bytes, {} packed",
-                target.display(),
-                set.len(),
-                packed.len()
-            );
+            println!("{}: {} bytes, {} packed", target.display(), set.len(), packed.len());
             Ok(())
         }
         Mode::Check => {
@@ -73,11 +68,7 @@ pub(crate) fn run(mode: Mode) -> Outcome {
                 println!("{} is fresh", target.display());
                 Ok(())
             } else {
-                Err(format!(
-                    "{} is stale: run `cargo xtask descriptors`",
-                    target.display()
-                )
-                .into())
+                Err(format!("{} is stale: run `cargo xtask descriptors`", target.display()).into())
             }
         }
     }
@@ -87,10 +78,7 @@ pub(crate) fn run(mode: Mode) -> Outcome {
 fn compile() -> Result<Vec<u8>, Box<dyn Error>> {
     let shipped = package_folder(PACKAGE)?.join("proto");
     let own = workspace().join("mesh-proto/proto");
-    let mut includes: Vec<PathBuf> = INCLUDES
-        .iter()
-        .map(|include| shipped.join(include))
-        .collect();
+    let mut includes: Vec<PathBuf> = INCLUDES.iter().map(|include| shipped.join(include)).collect();
     let mut roots = import_names(&shipped, &includes)?;
     includes.push(own.clone());
     roots.extend(import_names(&own, &includes)?);
@@ -102,10 +90,7 @@ fn compile() -> Result<Vec<u8>, Box<dyn Error>> {
     }
     resolver.add(GoogleFileResolver::new());
     let mut compiler = Compiler::with_file_resolver(Qualified::new(resolver));
-    compiler
-        .include_imports(true)
-        .include_source_info(false)
-        .open_files(&roots)?;
+    compiler.include_imports(true).include_source_info(false).open_files(&roots)?;
     println!("{} roots, {} files", roots.len(), compiler.files().len());
     Ok(compiler.encode_file_descriptor_set())
 }
@@ -118,25 +103,16 @@ fn package_folder(name: &str) -> Result<PathBuf, Box<dyn Error>> {
         .current_dir(workspace())
         .output()?;
     if !output.status.success() {
-        return Err(format!(
-            "cargo metadata: {}",
-            String::from_utf8_lossy(&output.stderr)
-        )
-        .into());
+        return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"]
-        .as_array()
-        .ok_or("cargo metadata: no packages")?;
+    let packages = metadata["packages"].as_array().ok_or("cargo metadata: no packages")?;
     let manifest = packages
         .iter()
         .find(|package| package["name"] == name)
         .and_then(|package| package["manifest_path"].as_str())
         .ok_or_else(|| format!("{name} is not in the lock file"))?;
-    Ok(Path::new(manifest)
-        .parent()
-        .ok_or("a manifest without a folder")?
-        .to_owned())
+    Ok(Path::new(manifest).parent().ok_or("a manifest without a folder")?.to_owned())
 }
 
 /// The `.proto` files below `folder`, named as an `import` names them, sorted.
@@ -148,10 +124,7 @@ fn import_names(folder: &Path, includes: &[PathBuf]) -> Result<BTreeSet<String>,
             let path = entry?.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|extension| extension == "proto")
-            {
+            } else if path.extension().is_some_and(|extension| extension == "proto") {
                 let name = includes
                     .iter()
                     .find_map(|include| path.strip_prefix(include).ok())

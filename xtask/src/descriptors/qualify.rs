@@ -29,22 +29,15 @@ struct Declared {
 
 impl<R: FileResolver> Qualified<R> {
     pub(super) fn new(inner: R) -> Self {
-        Self {
-            inner,
-            seen: RefCell::default(),
-        }
+        Self { inner, seen: RefCell::default() }
     }
 
     fn declared(&self, name: &str) -> Result<Rc<Declared>, Error> {
         if let Some(known) = self.seen.borrow().get(name) {
             return Ok(Rc::clone(known));
         }
-        let declared = Rc::new(Declared::of(
-            self.inner.open_file(name)?.file_descriptor_proto(),
-        ));
-        self.seen
-            .borrow_mut()
-            .insert(name.to_owned(), Rc::clone(&declared));
+        let declared = Rc::new(Declared::of(self.inner.open_file(name)?.file_descriptor_proto()));
+        self.seen.borrow_mut().insert(name.to_owned(), Rc::clone(&declared));
         Ok(declared)
     }
 
@@ -55,13 +48,7 @@ impl<R: FileResolver> Qualified<R> {
         let mut queued: HashSet<String> = queue.iter().cloned().collect();
         while let Some(import) = queue.pop() {
             let declared = self.declared(&import)?;
-            queue.extend(
-                declared
-                    .public_imports
-                    .iter()
-                    .filter(|name| queued.insert((*name).clone()))
-                    .cloned(),
-            );
+            queue.extend(declared.public_imports.iter().filter(|name| queued.insert((*name).clone())).cloned());
             visible.push(declared);
         }
         Ok(Visible(visible))
@@ -84,11 +71,7 @@ impl<R: FileResolver> FileResolver for Qualified<R> {
             visible.qualify(&package, &mut extension.type_name);
             visible.qualify(&package, &mut extension.extendee);
         }
-        for method in file
-            .service
-            .iter_mut()
-            .flat_map(|service| &mut service.method)
-        {
+        for method in file.service.iter_mut().flat_map(|service| &mut service.method) {
             visible.qualify(&package, &mut method.input_type);
             visible.qualify(&package, &mut method.output_type);
         }
@@ -101,11 +84,7 @@ impl Declared {
     fn of(file: &FileDescriptorProto) -> Self {
         let mut names = HashSet::new();
         let package = file.package();
-        names.extend(
-            package
-                .match_indices('.')
-                .map(|(end, _)| package[..end].to_owned()),
-        );
+        names.extend(package.match_indices('.').map(|(end, _)| package[..end].to_owned()));
         names.insert(package.to_owned());
         names.extend(file.enum_type.iter().map(|item| join(package, item.name())));
         for message in &file.message_type {
@@ -116,21 +95,13 @@ impl Declared {
             .iter()
             .filter_map(|&index| file.dependency.get(usize::try_from(index).ok()?).cloned())
             .collect();
-        Self {
-            names,
-            public_imports,
-        }
+        Self { names, public_imports }
     }
 }
 
 fn declare(scope: &str, message: &DescriptorProto, names: &mut HashSet<String>) {
     let name = join(scope, message.name());
-    names.extend(
-        message
-            .enum_type
-            .iter()
-            .map(|item| join(&name, item.name())),
-    );
+    names.extend(message.enum_type.iter().map(|item| join(&name, item.name())));
     for nested in &message.nested_type {
         declare(&name, nested, names);
     }
@@ -181,11 +152,7 @@ impl Visible {
 }
 
 fn join(scope: &str, name: &str) -> String {
-    if scope.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{scope}.{name}")
-    }
+    if scope.is_empty() { name.to_owned() } else { format!("{scope}.{name}") }
 }
 
 #[cfg(test)]
@@ -198,20 +165,15 @@ mod tests {
 
     impl FileResolver for Files {
         fn open_file(&self, name: &str) -> Result<File, Error> {
-            let (_, source) = self
-                .0
-                .iter()
-                .find(|(known, _)| *known == name)
-                .ok_or_else(|| Error::file_not_found(name))?;
+            let (_, source) =
+                self.0.iter().find(|(known, _)| *known == name).ok_or_else(|| Error::file_not_found(name))?;
             File::from_source(name, source)
         }
     }
 
     fn type_of_field(files: &'static [(&str, &str)], name: &str) -> String {
         let file = Qualified::new(Files(files)).open_file(name).unwrap();
-        file.file_descriptor_proto().message_type[0].field[0]
-            .type_name()
-            .to_owned()
+        file.file_descriptor_proto().message_type[0].field[0].type_name().to_owned()
     }
 
     #[test]
@@ -231,38 +193,24 @@ mod tests {
 
     #[test]
     fn the_innermost_scope_that_has_the_first_part_decides() {
-        let files = &[(
-            "root.proto",
-            "syntax = \"proto3\"; package a.b; message R { T t = 1; message T {} } message T {}",
-        )];
+        let files =
+            &[("root.proto", "syntax = \"proto3\"; package a.b; message R { T t = 1; message T {} } message T {}")];
         assert_eq!(type_of_field(files, "root.proto"), ".a.b.R.T");
     }
 
     #[test]
     fn a_public_import_is_seen_through() {
         let files = &[
-            (
-                "inner.proto",
-                "syntax = \"proto3\"; package p; message N {}",
-            ),
-            (
-                "middle.proto",
-                "syntax = \"proto3\"; package q; import public \"inner.proto\";",
-            ),
-            (
-                "root.proto",
-                "syntax = \"proto3\"; package r; import \"middle.proto\"; message R { p.N n = 1; }",
-            ),
+            ("inner.proto", "syntax = \"proto3\"; package p; message N {}"),
+            ("middle.proto", "syntax = \"proto3\"; package q; import public \"inner.proto\";"),
+            ("root.proto", "syntax = \"proto3\"; package r; import \"middle.proto\"; message R { p.N n = 1; }"),
         ];
         assert_eq!(type_of_field(files, "root.proto"), ".p.N");
     }
 
     #[test]
     fn an_unknown_name_is_left_for_the_compiler() {
-        let files = &[(
-            "root.proto",
-            "syntax = \"proto3\"; package r; message R { p.N n = 1; }",
-        )];
+        let files = &[("root.proto", "syntax = \"proto3\"; package r; message R { p.N n = 1; }")];
         assert_eq!(type_of_field(files, "root.proto"), "p.N");
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use http::{HeaderMap, Method, header};
 
 use super::path_match::PathMatch;
-use super::scan::{Hint, Window};
+use super::scan::Hint;
 use crate::engine::facts::RequestFacts;
 use crate::engine::matcher::{HeaderMatch, MetadataMatch, StringMatch};
 use crate::resource::route::{FractionalPercent, QuerySpecifier, RouteMatch, TlsContextMatch};
@@ -94,9 +94,9 @@ impl<'a> View<'a> {
 }
 
 impl View<'_> {
-    /// The path for the quick test.
-    pub(super) fn window(&self) -> Window {
-        Window::new(self.path)
+    /// The path that is compared.
+    pub(super) const fn path(&self) -> &[u8] {
+        self.path
     }
 }
 

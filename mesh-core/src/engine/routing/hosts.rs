@@ -66,6 +66,10 @@ impl Hosts {
     /// The virtual host for an authority. Allocates only for a host over 255 bytes that is not in lower case.
     pub(super) fn find(&self, authority: &str) -> Option<(u32, By)> {
         let host = if self.ignore_port { without_port(authority) } else { authority };
+        // Names are kept in lower case, and nearly every caller writes them so: the exact one is tried as it is.
+        if let Some(vhost) = self.exact.get(host.as_bytes()) {
+            return Some((*vhost, By::Exact));
+        }
         // Looking at every byte without stopping is faster than stopping: the compiler takes many at a time.
         if !host.bytes().fold(false, |found, byte| found | byte.is_ascii_uppercase()) {
             return self.find_lower(host.as_bytes());

@@ -55,6 +55,22 @@ impl Hint {
     }
 }
 
+/// What [`Window::word`] gives, for a single look.
+fn word_of(path: &[u8], length: u8) -> u64 {
+    let end = usize::from(length);
+    if let Some(start) = end.checked_sub(WORD)
+        && let Some(word) = path.get(start..end)
+    {
+        return word.try_into().map_or(0, u64::from_le_bytes);
+    }
+    // Short of a word at its beginning or its end: what is missing is zero.
+    let mut word = [0; WORD];
+    for (at, byte) in word.iter_mut().enumerate() {
+        *byte = (end + at).checked_sub(WORD).and_then(|at| path.get(at)).copied().unwrap_or_default();
+    }
+    u64::from_le_bytes(word)
+}
+
 /// The hints of one virtual host's routes, in order.
 #[derive(Debug)]
 pub(super) enum Index {
@@ -92,16 +108,18 @@ impl Index {
     }
 
     /// The first route, in order, that passes the quick test and then `matches`.
-    pub(super) fn find(&self, window: &Window, mut matches: impl FnMut(usize) -> bool) -> Option<usize> {
+    pub(super) fn find(&self, path: &[u8], mut matches: impl FnMut(usize) -> bool) -> Option<usize> {
         match self {
             Self::Scan(hints) => {
+                let window = Window::new(path);
                 let mut candidates = hints.iter().enumerate().filter(|(_, hint)| window.may_match(**hint));
                 candidates.find(|(at, _)| matches(*at)).map(|(at, _)| at)
             }
             Self::Lookup { lengths, always } => {
                 let mut sources: SmallVec<[&[u32]; 8]> = SmallVec::new();
                 sources.push(always);
-                sources.extend(lengths.iter().filter_map(|(length, words)| Some(&**words.get(&window.word(*length))?)));
+                sources
+                    .extend(lengths.iter().filter_map(|(length, words)| Some(&**words.get(&word_of(path, *length))?)));
                 loop {
                     // The sources are few and each is in order: the next candidate is the least of their heads.
                     let next = sources.iter_mut().filter(|source| !source.is_empty()).min_by_key(|source| source[0])?;
@@ -140,11 +158,11 @@ mod tests {
         let (scan, lookup) = (Index::Scan(hints.clone().into()), Index::new(hints.into()));
         assert!(matches!(lookup, Index::Lookup { .. }));
         for path in ["/a/1", "/a/12", "/b/3/x", "/", "/zzz", "", "/c/2"] {
-            let window = Window::new(path.as_bytes());
+            let path = path.as_bytes();
             let all = |index: &Index| {
                 let mut seen = Vec::new();
                 assert_eq!(
-                    index.find(&window, |at| {
+                    index.find(path, |at| {
                         seen.push(at);
                         false
                     }),
@@ -152,8 +170,11 @@ mod tests {
                 );
                 seen
             };
-            assert_eq!(all(&scan), all(&lookup), "{path}");
-            assert_eq!(scan.find(&window, |at| at > 20), lookup.find(&window, |at| at > 20), "{path}");
+            assert_eq!(all(&scan), all(&lookup), "{path:?}");
+            assert_eq!(scan.find(path, |at| at > 20), lookup.find(path, |at| at > 20), "{path:?}");
+            for length in [0, 1, 2, 7, 8, 9, 200] {
+                assert_eq!(Window::new(path).word(length), word_of(path, length), "{path:?} {length}");
+            }
         }
     }
 

@@ -126,10 +126,9 @@ impl RouteTable {
             return Ok(self.require_tls(number));
         }
         let view = self.view(facts, random);
-        let window = view.window();
         let conditions = self.conditions.get(host.routes.clone()).unwrap_or_default();
         let matches = |at: usize| conditions.get(at).is_some_and(|condition| condition.check(&view).is_ok());
-        let found = host.index.find(&window, matches).ok_or(NoRoute::Route)?;
+        let found = host.index.find(view.path(), matches).ok_or(NoRoute::Route)?;
         Ok(self.chosen(number, host.routes.start + found, facts, random))
     }
 
