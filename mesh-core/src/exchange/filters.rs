@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use http::{Request, Response};
 
-use super::outbound::{Answered, Filtered, Responder, Routed, choose};
+use super::outbound::{Answered, Filtered, Responder, Routed, choose, head_of};
 use crate::engine::facts::ConnectionFacts;
 use crate::engine::filter::{Effect, EffectOutcome, FilterInstance, FilterStep, RequestCx, ResponseCx};
 use crate::resource::metadata::Metadata;
@@ -81,7 +81,7 @@ impl<B> Waiting<B> {
             let mut cx = RequestCx {
                 head: &mut head,
                 connection: &IN_PROCESS,
-                dynamic_metadata: &mut self.routed.flight.dynamic_metadata,
+                dynamic_metadata: self.routed.flight.dynamic_metadata.get_or_insert_default(),
                 route_config: route_config.as_ref(),
                 now,
                 random: &mut self.routed.flight.random,
@@ -95,6 +95,7 @@ impl<B> Waiting<B> {
                 FilterStep::Continue => self.at += 1,
                 FilterStep::Ask(effect) => return FilterOutcome::Ask(*effect, Box::new(self)),
                 FilterStep::Reply(reply) => {
+                    self.routed.keep_head();
                     let responder = Some(self.routed.responder());
                     let answered = Answered { reply: *reply, grpc: self.routed.grpc, responder };
                     let exit = exit(&self.routed, self.chain, self.at);
@@ -158,7 +159,7 @@ fn exit<B>(routed: &Routed<B>, chain: Arc<[FilterInstance]>, passed: usize) -> O
     (passed > 0).then(|| FilterExit {
         overrides,
         passed,
-        metadata: routed.flight.dynamic_metadata.clone(),
+        metadata: routed.flight.metadata().clone(),
         responder: routed.responder(),
         chain,
     })
@@ -167,6 +168,7 @@ fn exit<B>(routed: &Routed<B>, chain: Arc<[FilterInstance]>, passed: usize) -> O
 fn reroute<B>(mut routed: Routed<B>) -> Result<Routed<B>, Box<Answered>> {
     let (place, cluster) = choose(&routed.request, &mut routed.flight, routed.place.table, routed.grpc, None)?;
     (routed.place, routed.cluster) = (place, cluster);
+    routed.head = head_of(&routed.flight.pin, place);
     Ok(routed)
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 use http::{Request, header};
 
 use super::outbound::{Answered, Place, Responder};
+use super::responder::{keep_head, place_for_head};
 use super::{reserved, upgrade};
 use crate::engine::facts::{self, ConnectionFacts, RequestFacts};
 use crate::engine::headers::FormatContext;
@@ -80,14 +81,22 @@ impl<B> Received<B> {
             Ok(decision) => decision,
             Err(no_route) => return Err(answered(no_route.into_reply(&facts))),
         };
-        let responder = Responder { pin: self.pin.clone(), place: Place { table: scope.table, decision }, grpc };
+        let responder = Responder {
+            pin: self.pin.clone(),
+            place: Place { table: scope.table, decision },
+            grpc,
+            head: place_for_head(table, decision),
+            connection: Some(Arc::clone(&self.connection)),
+        };
         if upgrade::is_asked(&self.request)
             && !upgrade::is_allowed(&self.request, &scope.manager.upgrades, table.routes.route(decision).upgrades())
         {
             let reply = LocalReply::upgrade_failed();
+            keep_head(responder.head.as_ref(), &self.request);
             return Err(Box::new(Answered { reply, grpc, responder: Some(responder) }));
         }
         if let Decided::Reply(reply) = table.routes.action(decision, &facts) {
+            keep_head(responder.head.as_ref(), &self.request);
             return Err(Box::new(Answered { reply: *reply, grpc, responder: Some(responder) }));
         }
         // The connection sends the 100 by itself when the application reads the body.
@@ -102,7 +111,9 @@ impl<B> Received<B> {
         let route = table.routes.route(decision);
         let timeouts = route.timeouts().decide(self.request.headers().get(GRPC_TIMEOUT), grpc, None);
         let cx = FormatContext::for_request(&self.connection, &none);
-        if let Err(failed) = table.routes.apply_request(decision, &mut self.request, &cx) {
+        let applied = table.routes.apply_request(decision, &mut self.request, &cx);
+        keep_head(responder.head.as_ref(), &self.request);
+        if let Err(failed) = applied {
             return Err(Box::new(Answered { reply: failed.into_reply(), grpc, responder: Some(responder) }));
         }
         Ok(Admitted { request: self.request, responder, timeouts, started: self.started })
@@ -112,6 +123,6 @@ impl<B> Received<B> {
         if let Some(authority) = self.request.uri().authority() {
             return Some(authority.as_str());
         }
-        self.request.headers().get(header::HOST)?.to_str().ok().filter(|host| !host.is_empty())
+        self.request.headers().get(header::HOST)?.to_str().ok()
     }
 }

@@ -16,6 +16,7 @@ pub mod filters;
 pub mod inbound;
 pub mod outbound;
 pub mod reserved;
+mod responder;
 pub mod upgrade;
 mod upstream;
 

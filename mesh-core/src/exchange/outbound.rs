@@ -7,11 +7,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, Request, Response, request};
+use http::{HeaderValue, Method, Request, request};
 use smallvec::SmallVec;
 
 use super::Upstream;
 use super::reserved::{self, Overrides};
+pub use super::responder::Responder;
+use super::responder::{KeptHead, in_process, keep_head, place_for_head};
 use super::upgrade;
 use crate::engine::facts::{ConnectionFacts, RequestFacts};
 use crate::engine::filter::FilterInstance;
@@ -43,7 +45,8 @@ pub(super) struct Flight {
     pub(super) lane: Lane,
     pub(super) random: Random,
     pub(super) started: Instant,
-    pub(super) dynamic_metadata: Metadata,
+    /// What filters tell one another; `None` until one does.
+    pub(super) dynamic_metadata: Option<Box<Metadata>>,
 }
 
 /// Where in the pinned snapshot a request's route is.
@@ -64,6 +67,7 @@ pub struct Routed<B> {
     pub(super) grpc: bool,
     pub(super) grpc_timeout: bool,
     pub(super) overrides: Option<Box<Overrides>>,
+    pub(super) head: Option<KeptHead>,
 }
 
 /// A request that is answered without an upstream.
@@ -75,14 +79,6 @@ pub struct Answered {
     pub grpc: bool,
     /// How to finish the response, when there is a route.
     pub responder: Option<Responder>,
-}
-
-/// What is needed to finish a response: the route's header changes and the filters' way out.
-#[derive(Clone, Debug)]
-pub struct Responder {
-    pub(super) pin: Pin,
-    pub(super) place: Place,
-    pub(super) grpc: bool,
 }
 
 /// A request that passed the filters and has its final head.
@@ -121,6 +117,7 @@ pub struct Attempt<B> {
     cluster: ClusterId,
     priority: RoutingPriority,
     number: u32,
+    grpc: bool,
     tried: Option<Arc<Tried>>,
     avoid: u32,
 }
@@ -153,6 +150,8 @@ pub struct Target {
     pub lane: Lane,
     /// Which try this is, from 1.
     pub attempt: u32,
+    /// Whether the caller speaks gRPC: then the call ends with its `grpc-status`.
+    pub grpc: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -181,12 +180,22 @@ pub enum Unpicked {
     Overflow,
 }
 
+impl Flight {
+    pub(super) fn metadata(&self) -> &Metadata {
+        or_none(&self.dynamic_metadata)
+    }
+}
+
+fn or_none(metadata: &Option<Box<Metadata>>) -> &Metadata {
+    static NONE: Metadata = Metadata::new();
+    metadata.as_deref().unwrap_or(&NONE)
+}
+
 impl<B> Accepted<B> {
     /// Takes a request on. `seed` must differ from request to request; `lane` by thread.
     #[inline]
     pub fn new(request: Request<B>, pin: Pin, lane: Lane, seed: u64, now: Instant) -> Self {
-        let flight =
-            Flight { pin, lane, random: Random::from_seed(seed), started: now, dynamic_metadata: Metadata::new() };
+        let flight = Flight { pin, lane, random: Random::from_seed(seed), started: now, dynamic_metadata: None };
         Self { request, flight }
     }
 
@@ -197,8 +206,8 @@ impl<B> Accepted<B> {
     /// cluster that does not exist.
     #[inline]
     pub fn route(mut self) -> Result<Routed<B>, Box<Answered>> {
-        let head = reserved::scan(self.request.headers());
-        let grpc = head.grpc;
+        let scanned = reserved::scan(self.request.headers());
+        let grpc = scanned.grpc;
         let answered = |reply: LocalReply| Box::new(Answered { reply, grpc, responder: None });
         let Some(port) = authority(&self.request).map(port_of) else {
             return Err(answered(LocalReply::missing_host_header()));
@@ -209,11 +218,13 @@ impl<B> Accepted<B> {
         if let Err(reply) = reserved::prepare_path(&mut self.request, scope.manager.path) {
             return Err(answered(*reply));
         }
-        let overrides = if head.reserved { reserved::take(self.request.headers_mut(), &scope.manager) } else { None };
+        let overrides =
+            if scanned.reserved { reserved::take(self.request.headers_mut(), &scope.manager) } else { None };
         let (table, filters) = (scope.table, scope.filters.clone());
-        let asks = (head.upgrade || self.request.method() == Method::CONNECT) && upgrade::is_asked(&self.request);
+        let asks = (scanned.upgrade || self.request.method() == Method::CONNECT) && upgrade::is_asked(&self.request);
         let upgrade = asks.then(|| Arc::clone(&scope.manager));
         let (place, cluster) = choose(&self.request, &mut self.flight, table, grpc, upgrade.as_deref())?;
+        let head = head_of(&self.flight.pin, place);
         Ok(Routed {
             request: self.request,
             flight: self.flight,
@@ -221,8 +232,9 @@ impl<B> Accepted<B> {
             filters,
             cluster,
             grpc,
-            grpc_timeout: head.grpc_timeout,
+            grpc_timeout: scanned.grpc_timeout,
             overrides,
+            head,
         })
     }
 }
@@ -240,13 +252,17 @@ pub(super) fn choose<B>(
     let answered = |reply: LocalReply, responder| Box::new(Answered { reply, grpc, responder });
     let random = flight.random.bits();
     let Some(compiled) = flight.pin.table(table) else { return Err(answered(LocalReply::no_route(), None)) };
-    let facts = facts_of(request, &flight.dynamic_metadata);
+    let facts = facts_of(request, flight.metadata());
     let decision = match compiled.routes.decide(&facts, random) {
         Ok(decision) => decision,
         Err(no_route) => return Err(answered(no_route.into_reply(&facts), None)),
     };
     let place = Place { table, decision };
-    let responder = || Some(Responder { pin: flight.pin.clone(), place, grpc });
+    let responder = || {
+        let head = place_for_head(compiled, decision);
+        keep_head(head.as_ref(), request);
+        Some(Responder { pin: flight.pin.clone(), place, grpc, head, connection: None })
+    };
     if let Some(manager) = upgrade
         && !upgrade::is_allowed(request, &manager.upgrades, compiled.routes.route(decision).upgrades())
     {
@@ -283,7 +299,18 @@ impl<B> Routed<B> {
 
     /// What finishes the response of this request.
     pub fn responder(&self) -> Responder {
-        Responder { pin: self.flight.pin.clone(), place: self.place, grpc: self.grpc }
+        Responder {
+            pin: self.flight.pin.clone(),
+            place: self.place,
+            grpc: self.grpc,
+            head: self.head.clone(),
+            connection: None,
+        }
+    }
+
+    /// The head that the request has now is the one that response headers print.
+    pub(super) fn keep_head(&self) {
+        keep_head(self.head.as_ref(), &self.request);
     }
 
     /// Whether any filter wants to see this request.
@@ -313,9 +340,12 @@ impl<B> Routed<B> {
             priority = route.priority();
             count_attempts = table.routes.includes_attempt_count(self.place.decision);
             if !table.routes.leaves_request(self.place.decision) {
-                let cx = FormatContext::for_request(&IN_PROCESS, &self.flight.dynamic_metadata);
+                let connection = in_process(self.request.version());
+                let cx = FormatContext::for_request(&connection, or_none(&self.flight.dynamic_metadata));
                 if let Err(failed) = table.routes.apply_request(self.place.decision, &mut self.request, &cx) {
-                    let responder = Responder { pin: pin.clone(), place: self.place, grpc: self.grpc };
+                    keep_head(self.head.as_ref(), &self.request);
+                    let responder =
+                        Responder { pin, place: self.place, grpc: self.grpc, head: self.head, connection: None };
                     return Err(Box::new(Answered {
                         reply: failed.into_reply(),
                         grpc: self.grpc,
@@ -325,6 +355,7 @@ impl<B> Routed<B> {
             }
         }
         send_deadline(&mut self.request, &timeouts);
+        keep_head(self.head.as_ref(), &self.request);
         Ok(Filtered {
             request: self.request,
             plan: AttemptPlan {
@@ -446,6 +477,7 @@ impl AttemptPlan {
             cluster: self.cluster,
             priority: self.priority,
             number: self.attempts,
+            grpc: self.grpc,
             tried: self.tried.clone(),
             avoid: if self.attempts > 1 { self.retry().map_or(0, Retry::host_attempts) } else { 0 },
         }
@@ -511,6 +543,7 @@ impl<B> Attempt<B> {
             priority: self.priority,
             lane: self.lane,
             attempt: self.number,
+            grpc: self.grpc,
         };
         Ok(Picked { request: self.request, target })
     }
@@ -572,6 +605,13 @@ impl Target {
         }
     }
 
+    /// Counts how a gRPC call ended: the `grpc-status` of its trailers (or of its headers, when there are no
+    /// others). `None`: it ended without one.
+    pub fn report_grpc(&self, status: Option<&HeaderValue>) {
+        let ok = status.is_some_and(|status| status == "0");
+        self.cluster.state().count(if ok { Total::GrpcOk } else { Total::GrpcFailed }, self.lane);
+    }
+
     /// What the caller is told of it.
     #[must_use]
     pub fn upstream(&self) -> Upstream {
@@ -580,28 +620,6 @@ impl Target {
             TargetHost::Original(host) => (None, Some(host.endpoint.address.clone())),
         };
         Upstream { cluster: Arc::clone(&self.cluster), host, destination, attempts: self.attempt }
-    }
-}
-
-impl Responder {
-    /// The route's changes to a response's headers, and the filters' way out.
-    pub fn finish<B>(&self, response: &mut Response<B>, upstream: Option<&Upstream>) {
-        let Some(table) = table(&self.pin, self.place) else { return };
-        if table.routes.leaves_response(self.place.decision) {
-            return;
-        }
-        let none = Metadata::new();
-        let cx = FormatContext {
-            attempts: upstream.map(Upstream::attempts),
-            ..FormatContext::for_request(&IN_PROCESS, &none)
-        };
-        table.routes.apply_response(self.place.decision, response, &cx);
-    }
-
-    /// Whether the caller speaks gRPC.
-    #[must_use]
-    pub const fn is_grpc(&self) -> bool {
-        self.grpc
     }
 }
 
@@ -619,12 +637,16 @@ fn table(pin: &Pin, place: Place) -> Option<&Arc<Table>> {
     pin.table(place.table)
 }
 
-/// The `:authority` or `Host` of a request.
+pub(super) fn head_of(pin: &Pin, place: Place) -> Option<KeptHead> {
+    place_for_head(table(pin, place)?, place.decision)
+}
+
+/// The `:authority` or `Host` of a request. An empty `Host` is a host that only `*` takes.
 fn authority<B>(request: &Request<B>) -> Option<&str> {
     if let Some(authority) = request.uri().authority() {
         return Some(authority.as_str());
     }
-    request.headers().get(http::header::HOST)?.to_str().ok().filter(|host| !host.is_empty())
+    request.headers().get(http::header::HOST)?.to_str().ok()
 }
 
 /// The port that a host names, else 80.

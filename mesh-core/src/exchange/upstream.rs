@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::engine::load_balancing::HostIndex;
 use crate::resource::endpoint::Address;
+use crate::resource::metadata::Metadata;
 use crate::snapshot::Cluster;
 
 /// A response extension: the cluster and endpoint that answered, and after how many attempts.
@@ -28,6 +29,11 @@ impl Upstream {
     pub fn endpoint(&self) -> Option<&Address> {
         let picked = self.host.and_then(|host| self.cluster.balancer().host(host));
         picked.map(|host| &host.endpoint.address).or(self.destination.as_ref())
+    }
+
+    /// The endpoint's metadata.
+    pub(super) fn metadata(&self) -> Option<&Metadata> {
+        Some(&self.cluster.balancer().host(self.host?)?.endpoint.metadata)
     }
 
     /// How often the request was sent, retries included.

@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::engine::facts::{ConnectionFacts, RequestFacts};
 use crate::engine::response_flags::ResponseFlags;
+use crate::resource::endpoint::Address;
 use crate::resource::metadata::Metadata;
 
 /// Everything known at the time of formatting. What is `None` or empty prints as missing.
@@ -86,8 +87,8 @@ pub struct ResponseFacts<'a> {
 /// The upstream of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct UpstreamFacts<'a> {
-    /// The host's address, as text.
-    pub host: &'a str,
+    /// The host's address.
+    pub host: &'a Address,
     /// The host's metadata.
     pub metadata: &'a Metadata,
 }

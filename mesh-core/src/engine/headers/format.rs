@@ -95,6 +95,7 @@ mod tests {
     use crate::engine::facts::{ConnectionFacts, RequestFacts, TlsFacts};
     use crate::engine::headers::{NodeFacts, ResponseFacts, UpstreamFacts};
     use crate::engine::response_flags::ResponseFlags;
+    use crate::resource::endpoint::Address;
     use crate::resource::metadata::{Metadata, Value};
 
     fn print(format: &str) -> String {
@@ -127,11 +128,12 @@ mod tests {
         };
         let node = NodeFacts { hostname: "pod-1".into(), environment: [("X".to_owned(), "env".to_owned())].into() };
         let state = [("key".to_owned(), "state".to_owned())].into();
+        let host = Address::Socket(([10, 0, 0, 1], 80).into());
         let cx = FormatContext {
             filter_state: Some(&state),
             request: Some(request),
             response: Some(ResponseFacts { status: StatusCode::BAD_GATEWAY, headers: &headers }),
-            upstream: Some(UpstreamFacts { host: "10.0.0.1:80", metadata: &metadata }),
+            upstream: Some(UpstreamFacts { host: &host, metadata: &metadata }),
             route_name: "r",
             cluster_name: "c",
             flags: ResponseFlags::URX | ResponseFlags::UF,

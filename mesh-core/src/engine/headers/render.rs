@@ -51,7 +51,7 @@ fn value(command: &Command, cx: &FormatContext<'_>, out: &mut Vec<u8>) -> Option
         Command::ResponseCode => print(&cx.response.map_or(0, |response| response.status.as_u16())),
         Command::ResponseFlags => print(&cx.flags),
         Command::ResponseCodeDetails => text(cx.details, out)?,
-        Command::UpstreamHost => text(cx.upstream?.host, out)?,
+        Command::UpstreamHost => print(&cx.upstream?.host),
         Command::UpstreamCluster => text(cx.cluster_name, out)?,
         Command::UpstreamMetadata(path) => metadata(cx.upstream?.metadata, path, out)?,
         Command::DynamicMetadata(path) => metadata(cx.dynamic_metadata, path, out)?,

@@ -1,0 +1,90 @@
+//! How a response is finished: the header changes of the route that was chosen, with everything that their format
+//! strings may print. Filters' way out is `filters`; what the response is, is not decided here.
+
+use std::sync::{Arc, OnceLock};
+
+use http::{Request, Response, Version};
+
+use super::Upstream;
+use super::outbound::Place;
+use crate::engine::facts::{ConnectionFacts, RequestFacts};
+use crate::engine::headers::{FormatContext, UpstreamFacts};
+use crate::engine::routing::RouteDecision;
+use crate::resource::metadata::Metadata;
+use crate::snapshot::{Pin, Table};
+
+/// What is needed to finish a response.
+#[derive(Clone, Debug)]
+pub struct Responder {
+    pub(super) pin: Pin,
+    pub(super) place: Place,
+    pub(super) grpc: bool,
+    pub(super) head: Option<KeptHead>,
+    /// The connection that the request came by; `None` for a request made in this process.
+    pub(super) connection: Option<Arc<ConnectionFacts>>,
+}
+
+/// A request's final head, for response headers that print something of it.
+pub(super) type KeptHead = Arc<OnceLock<Request<()>>>;
+
+/// Where the head of a request is to be kept, if a response header of its route prints something of it.
+#[inline]
+pub(super) fn place_for_head(table: &Table, decision: RouteDecision) -> Option<KeptHead> {
+    let routes = &table.routes;
+    (!routes.leaves_response(decision) && routes.response_reads_request(decision)).then(KeptHead::default)
+}
+
+/// Keeps the head of a request where there is a place for it. The first one kept stays.
+pub(super) fn keep_head<B>(place: Option<&KeptHead>, request: &Request<B>) {
+    if let Some(place) = place {
+        place.get_or_init(|| {
+            let mut head = Request::new(());
+            *head.method_mut() = request.method().clone();
+            *head.uri_mut() = request.uri().clone();
+            *head.version_mut() = request.version();
+            *head.headers_mut() = request.headers().clone();
+            head
+        });
+    }
+}
+
+/// The connection of a request made in this process: there is none, but its version is known.
+pub(super) const fn in_process(version: Version) -> ConnectionFacts {
+    let protocol = match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_11 => "HTTP/1.1",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "",
+    };
+    ConnectionFacts { remote: None, local: None, protocol, tls: None }
+}
+
+impl Responder {
+    /// The route's changes to a response's headers.
+    pub fn finish<B>(&self, response: &mut Response<B>, upstream: Option<&Upstream>) {
+        let Some(table) = self.pin.table(self.place.table) else { return };
+        if table.routes.leaves_response(self.place.decision) {
+            return;
+        }
+        let none = Metadata::new();
+        let head = self.head.as_ref().and_then(|head| head.get());
+        let made_here = in_process(head.map_or(Version::HTTP_11, Request::version));
+        let connection = self.connection.as_deref().unwrap_or(&made_here);
+        let host = upstream.and_then(Upstream::endpoint);
+        let cx = FormatContext {
+            attempts: upstream.map(Upstream::attempts),
+            request: head.map(|head| RequestFacts::of(head, connection, &none)),
+            upstream: host
+                .map(|host| UpstreamFacts { host, metadata: upstream.and_then(Upstream::metadata).unwrap_or(&none) }),
+            cluster_name: upstream.map_or("", Upstream::cluster),
+            ..FormatContext::for_request(connection, &none)
+        };
+        table.routes.apply_response(self.place.decision, response, &cx);
+    }
+
+    /// Whether the caller speaks gRPC.
+    #[must_use]
+    pub const fn is_grpc(&self) -> bool {
+        self.grpc
+    }
+}
