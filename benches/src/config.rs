@@ -96,7 +96,9 @@ fn route_configuration(routes: usize, cluster: &str) -> RouteConfiguration {
 }
 
 fn listener() -> Listener {
-    let manager = HttpConnectionManager::new(RouteSource::Rds("9080".into()));
+    // Istio switches the limit of silence off.
+    let manager =
+        HttpConnectionManager { stream_idle_timeout: None, ..HttpConnectionManager::new(RouteSource::Rds("9080".into())) };
     let chain = FilterChain {
         name: "0.0.0.0_9080".into(),
         matches: FilterChainMatch::default(),

@@ -50,6 +50,12 @@ pub enum Error {
     /// The stream took longer than it may last at all.
     #[error("downstream duration timeout")]
     MaxDuration,
+    /// Nothing moved in either direction for as long as the route or its listener allows.
+    #[error("stream timeout")]
+    StreamIdle {
+        /// Whether the request had been sent whole: the upstream is to blame then, else the caller.
+        request_complete: bool,
+    },
     /// The request's own body failed.
     #[error("the request body failed")]
     RequestBody(#[source] BoxError),
@@ -60,6 +66,9 @@ pub enum Error {
         #[source]
         last: Box<Self>,
     },
+    /// The request asks for an upgrade that the upstream's protocol cannot make.
+    #[error("the upgrade is not possible")]
+    UpgradeFailed,
     /// An inner service failed in a way of its own.
     #[error("upstream service error")]
     Upstream(#[source] BoxError),
@@ -86,7 +95,8 @@ impl Error {
             Self::Overflow => ResponseFlags::UO,
             Self::Reset { reset, .. } | Self::ResponseReset { reset, .. } => flags_of(*reset),
             Self::TryTimeout | Self::Timeout => ResponseFlags::UT,
-            Self::MaxDuration | Self::Upstream(_) => ResponseFlags::NONE,
+            Self::StreamIdle { .. } => ResponseFlags::SI,
+            Self::MaxDuration | Self::UpgradeFailed | Self::Upstream(_) => ResponseFlags::NONE,
             Self::RequestBody(_) => ResponseFlags::DC,
             Self::RetriesExhausted { last } => ResponseFlags::URX | last.response_flags(),
         }
@@ -97,7 +107,7 @@ impl Error {
     #[must_use]
     pub fn is_retry_safe(&self) -> bool {
         match self {
-            Self::NoCluster | Self::NoHealthyHost | Self::Overflow => true,
+            Self::NoCluster | Self::NoHealthyHost | Self::Overflow | Self::UpgradeFailed => true,
             Self::Reset { reset, .. } => reset.is_unprocessed(),
             _ => false,
         }
@@ -122,6 +132,8 @@ impl Error {
             Self::TryTimeout => LocalReply::per_try_timeout(retried),
             Self::Timeout => LocalReply::response_timeout(),
             Self::MaxDuration => LocalReply::max_duration_timeout(),
+            Self::StreamIdle { request_complete } => LocalReply::stream_idle_timeout(*request_complete),
+            Self::UpgradeFailed => LocalReply::upgrade_failed(),
             Self::RequestBody(_) => LocalReply::new(
                 StatusCode::BAD_REQUEST,
                 "the request body failed",

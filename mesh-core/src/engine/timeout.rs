@@ -44,6 +44,8 @@ pub struct Timeouts {
     pub stream: Option<Duration>,
     /// Each try, until its response headers; `None` is no limit.
     pub per_try: Option<Duration>,
+    /// Without anything moving in either direction; `None` is no limit.
+    pub idle: Option<Duration>,
     /// Whether `response` came from a gRPC deadline, and must be sent on as `grpc-timeout`.
     pub from_grpc: bool,
 }
@@ -67,7 +69,7 @@ impl RouteTimeouts {
     };
 
     /// What applies to a request with this `grpc-timeout`; `per_try` is the retry policy's, `grpc` whether the
-    /// caller speaks gRPC.
+    /// caller speaks gRPC. A route without an idle timeout has none here: the connection manager's counts then.
     #[must_use]
     pub fn decide(&self, grpc_timeout: Option<&HeaderValue>, grpc: bool, per_try: Option<Duration>) -> Timeouts {
         let mut response = set(self.timeout.unwrap_or(DEFAULT_TIMEOUT));
@@ -89,7 +91,7 @@ impl RouteTimeouts {
         }
         // A try timeout that is not shorter than the whole never fires first.
         let per_try = per_try.and_then(set).filter(|per_try| response.is_none_or(|whole| *per_try < whole));
-        Timeouts { response, stream, per_try, from_grpc }
+        Timeouts { response, stream, per_try, idle: self.idle_timeout.and_then(set), from_grpc }
     }
 }
 

@@ -66,6 +66,7 @@ pub struct Routed<B> {
     pub(super) cluster: ClusterId,
     pub(super) grpc: bool,
     pub(super) grpc_timeout: bool,
+    pub(super) idle_timeout: Option<Duration>,
     pub(super) overrides: Option<Box<Overrides>>,
     pub(super) head: Option<KeptHead>,
 }
@@ -221,6 +222,7 @@ impl<B> Accepted<B> {
         let overrides =
             if scanned.reserved { reserved::take(self.request.headers_mut(), &scope.manager) } else { None };
         let (table, filters) = (scope.table, scope.filters.clone());
+        let idle_timeout = scope.manager.stream_idle_timeout;
         let asks = (scanned.upgrade || self.request.method() == Method::CONNECT) && upgrade::is_asked(&self.request);
         let upgrade = asks.then(|| Arc::clone(&scope.manager));
         let (place, cluster) = choose(&self.request, &mut self.flight, table, grpc, upgrade.as_deref())?;
@@ -233,6 +235,7 @@ impl<B> Accepted<B> {
             cluster,
             grpc,
             grpc_timeout: scanned.grpc_timeout,
+            idle_timeout,
             overrides,
             head,
         })
@@ -336,6 +339,9 @@ impl<B> Routed<B> {
             timeouts = route.timeouts().decide(grpc_timeout, self.grpc, per_try);
             if let Some(timeout) = self.overrides.as_ref().and_then(|one| one.timeout) {
                 timeouts.response = (!timeout.is_zero()).then_some(timeout);
+            }
+            if route.timeouts().idle_timeout.is_none() {
+                timeouts.idle = self.idle_timeout;
             }
             priority = route.priority();
             count_attempts = table.routes.includes_attempt_count(self.place.decision);

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use smallvec::SmallVec;
 
 use crate::engine::facts;
@@ -81,16 +81,18 @@ pub(super) fn scan(headers: &HeaderMap) -> Scan {
     let mut scan = Scan::default();
     let mut typed = false;
     for (name, value) in headers {
-        if name == header::CONTENT_TYPE {
-            // Of several the first one counts.
-            scan.grpc |= !typed && facts::is_grpc_type(value);
-            typed = true;
-        } else if name == header::UPGRADE {
-            scan.upgrade = true;
-        } else {
-            let text = name.as_str();
-            scan.reserved |= text.starts_with("x-envoy-");
-            scan.grpc_timeout |= text == "grpc-timeout";
+        // By length first: most names are none of these.
+        let text = name.as_str();
+        match text.len() {
+            12 if text == "content-type" => {
+                // Of several the first one counts.
+                scan.grpc |= !typed && facts::is_grpc_type(value);
+                typed = true;
+            }
+            12 => scan.grpc_timeout |= text == "grpc-timeout",
+            7 => scan.upgrade |= text == "upgrade",
+            0..=8 => {}
+            _ => scan.reserved |= text.starts_with("x-envoy-"),
         }
     }
     scan

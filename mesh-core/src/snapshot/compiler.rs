@@ -366,7 +366,9 @@ impl Compiler {
             ChainHandler::Http(manager) => self.scope(next, listener, "fallback", manager, refused),
             ChainHandler::Tcp { cluster } => {
                 let config = Arc::new(forward_all(&listener.name, cluster));
-                let manager = Arc::new(HttpConnectionManager::inline(config));
+                // A TCP proxy knows no streams that could be idle.
+                let manager = HttpConnectionManager::inline(config);
+                let manager = Arc::new(HttpConnectionManager { stream_idle_timeout: None, ..manager });
                 self.scope(next, listener, "fallback", &manager, refused)
             }
         }

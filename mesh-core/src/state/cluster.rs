@@ -79,6 +79,10 @@ pub struct ClusterCounts {
     pub retry_overflows: u64,
     /// Attempts or requests ended by a timeout (`upstream_rq_timeout`, `upstream_rq_per_try_timeout`).
     pub timeouts: u64,
+    /// gRPC calls that ended with status 0, by their trailers.
+    pub grpc_ok: u64,
+    /// gRPC calls that ended with another status, or without any.
+    pub grpc_failed: u64,
 }
 
 /// Which total is counted up.
@@ -100,10 +104,14 @@ pub enum Total {
     RetryOverflow,
     /// Ended by a timeout.
     Timeout,
+    /// A gRPC call with status 0.
+    GrpcOk,
+    /// A gRPC call with another status, or without any.
+    GrpcFailed,
 }
 
 impl Total {
-    const COUNT: usize = 8;
+    const COUNT: usize = 10;
 }
 
 impl Default for ClusterState {
@@ -160,6 +168,8 @@ impl ClusterState {
             overflows: sum(Total::Overflow),
             retry_overflows: sum(Total::RetryOverflow),
             timeouts: sum(Total::Timeout),
+            grpc_ok: sum(Total::GrpcOk),
+            grpc_failed: sum(Total::GrpcFailed),
         }
     }
 }

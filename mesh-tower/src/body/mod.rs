@@ -1,12 +1,17 @@
-//! Response bodies of the outbound stack. Each wrapper is generic and unboxed, and costs nothing when off.
+//! Bodies of the outbound stack, mostly of responses. Each wrapper is generic and unboxed, and costs nothing when off.
 
 mod deadline;
 mod guarded;
 mod local;
+mod reported;
+mod upload;
 mod upstream;
 
 pub(crate) use self::deadline::Deadline;
 pub use self::deadline::DeadlineBody;
 pub use self::guarded::GuardedBody;
 pub use self::local::LocalOr;
+pub use self::reported::ReportedBody;
+pub(crate) use self::upload::{IdleTimer, Timer};
+pub use self::upload::{Upload, UploadBody};
 pub use self::upstream::UpstreamBody;

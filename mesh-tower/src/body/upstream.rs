@@ -1,5 +1,6 @@
 //! A response body as it comes from a pooled connection, HTTP/1.1 or HTTP/2.
 
+use std::error::Error as _;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -66,11 +67,10 @@ impl Body for UpstreamBody {
                     }
                     Some(Err(error)) => {
                         self.0 = Kind::Done;
-                        // A body cut short is a broken protocol to Envoy (UPE), not a lost connection.
-                        let reset = if error.is_incomplete_message() || error.is_parse() {
-                            Reset::ProtocolError
-                        } else {
+                        let reset = if is_lost(&error) {
                             Reset::ConnectionTermination { request_sent: true }
+                        } else {
+                            Reset::ProtocolError
                         };
                         Poll::Ready(Some(Err(Error::ResponseReset { reset, source: Some(error.into()) }.into())))
                     }
@@ -126,13 +126,21 @@ impl Body for UpstreamBody {
 
 impl UpstreamBody {
     fn fail_h2(&mut self, error: h2::Error) -> Option<Result<Frame<Bytes>, BoxError>> {
+        let is_short = matches!(self.0, Kind::H2 { left: Some(left), .. } if left > 0);
         self.0 = Kind::Done;
         // NO_ERROR after a complete response is how a server says that it needs no more of the request.
-        if error.is_reset() && error.reason() == Some(h2::Reason::NO_ERROR) {
+        if !is_short && error.is_reset() && error.reason() == Some(h2::Reason::NO_ERROR) {
             return None;
         }
         Some(Err(Error::ResponseReset { reset: h2_reset(&error), source: Some(error.into()) }.into()))
     }
+}
+
+/// Whether the connection broke. A body cut short in good order is a broken protocol to Envoy (`UPE`).
+fn is_lost(error: &hyper::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut};
+    let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | TimedOut))
 }
 
 impl fmt::Debug for UpstreamBody {

@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::route::answer;
+use super::route::{answer, answer_error, finish};
 use crate::body::LocalOr;
 use crate::error::Error;
 
@@ -147,12 +147,16 @@ where
         loop {
             match this.state.as_mut().project() {
                 Projection::Inner { inner, exit } => {
-                    let response = std::task::ready!(inner.poll(cx))?;
-                    let response = match exit {
-                        Some(exit) => exit.on_response(response),
-                        None => response,
+                    let result = std::task::ready!(inner.poll(cx));
+                    let Some(exit) = exit else {
+                        return Poll::Ready(result.map(|response| response.map(LocalOr::upstream)));
                     };
-                    return Poll::Ready(Ok(response.map(LocalOr::upstream)));
+                    // The router's part of the way out comes first: the route's headers, an error as an answer.
+                    let responder = exit.responder();
+                    return Poll::Ready(Ok(match result {
+                        Ok(response) => exit.on_response(finish(response, responder)).map(LocalOr::upstream),
+                        Err(error) => exit.on_response(answer_error(&error, responder)).map(LocalOr::local),
+                    }));
                 }
                 Projection::Answered { answer } => {
                     let answer = answer.take().unwrap_or_default();

@@ -166,23 +166,25 @@ where
             Projection::Answered { answer } => Poll::Ready(Ok(answer.take().unwrap_or_default().map(LocalOr::local))),
             Projection::Forwarded { inner, responder } => Poll::Ready(Ok(match std::task::ready!(inner.poll(cx)) {
                 Ok(response) => finish(response, responder).map(LocalOr::upstream),
-                Err(error) => {
-                    let answered = Answered {
-                        reply: error.local_reply(),
-                        grpc: responder.is_grpc(),
-                        responder: Some(responder.clone()),
-                    };
-                    answer(answered).map(LocalOr::local)
-                }
+                Err(error) => answer_error(&error, responder).map(LocalOr::local),
             })),
         }
     }
 }
 
-fn finish<RB>(mut response: Response<RB>, responder: &Responder) -> Response<RB> {
+/// An error as the answer that a caller gets.
+pub(crate) fn answer_error(error: &Error, responder: &Responder) -> Response<Bytes> {
+    answer(Answered { reply: error.local_reply(), grpc: responder.is_grpc(), responder: Some(responder.clone()) })
+}
+
+/// Applies the route's changes to a response and says where it came from, once.
+pub(crate) fn finish<RB>(mut response: Response<RB>, responder: &Responder) -> Response<RB> {
+    // The layer of the filters has done it: filters see the finished response.
+    if response.extensions().get::<ResponseInfo>().is_some() {
+        return response;
+    }
     let upstream = response.extensions_mut().remove::<Upstream>();
     responder.finish(&mut response, upstream.as_ref());
-    // A filter inside may have answered, and has said so itself.
     if upstream.is_some() {
         let flags = match response.extensions_mut().remove::<Marked>() {
             None => ResponseFlags::NONE,

@@ -1,4 +1,7 @@
 //! Ends a request that takes longer than its route allows: through pick, connect, headers and body.
+//!
+//! As in Envoy the route's timeout does not run against a caller who is still sending the request; a gRPC
+//! deadline and `max_stream_duration` count from the start.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,22 +16,38 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::body::{Deadline, DeadlineBody};
+use crate::body::{Deadline, DeadlineBody, IdleTimer, Timer, Upload, UploadBody};
 use crate::error::Error;
 
 /// Tells a request's limits: the layer's view of its policy.
 pub trait TimeoutsOf<R> {
+    /// The request as it goes inside.
+    type Watched;
+
     /// The limits of this request.
     fn timeouts(&self, request: &R) -> Timeouts;
+
+    /// What goes inside, and what tells how far its body is if `timeouts` depends on that.
+    fn watch(&self, request: R, timeouts: &Timeouts) -> (Self::Watched, Option<Upload>);
 }
 
 /// The limits of the request's route.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FromRoute(());
 
-impl<B> TimeoutsOf<Filtered<B>> for FromRoute {
+impl<B: Body> TimeoutsOf<Filtered<B>> for FromRoute {
+    type Watched = Filtered<UploadBody<B>>;
+
     fn timeouts(&self, request: &Filtered<B>) -> Timeouts {
         *request.plan().timeouts()
+    }
+
+    fn watch(&self, request: Filtered<B>, timeouts: &Timeouts) -> (Self::Watched, Option<Upload>) {
+        let matters = (timeouts.response.is_some() && !timeouts.from_grpc) || timeouts.idle.is_some();
+        let is_watched = matters && !request.request().body().is_end_stream();
+        let upload = is_watched.then(Upload::default);
+        let watch = upload.clone();
+        (request.map_body(|body| UploadBody::new(body, watch)), upload)
     }
 }
 
@@ -37,8 +56,14 @@ impl<B> TimeoutsOf<Filtered<B>> for FromRoute {
 pub struct Fixed(Timeouts);
 
 impl<R> TimeoutsOf<R> for Fixed {
+    type Watched = R;
+
     fn timeouts(&self, _: &R) -> Timeouts {
         self.0
+    }
+
+    fn watch(&self, request: R, _: &Timeouts) -> (R, Option<Upload>) {
+        (request, None)
     }
 }
 
@@ -101,7 +126,7 @@ pub struct Timeout<S, P> {
 impl<S, P, R, RB> Service<R> for Timeout<S, P>
 where
     P: TimeoutsOf<R>,
-    S: Service<R, Response = Response<RB>, Error = Error>,
+    S: Service<P::Watched, Response = Response<RB>, Error = Error>,
     RB: Body,
 {
     type Response = Response<DeadlineBody<RB>>;
@@ -114,15 +139,14 @@ where
 
     fn call(&mut self, request: R) -> Self::Future {
         let timeouts = self.policy.timeouts(&request);
-        // Of two limits the shorter one counts; they differ in what the caller is told.
-        let limit = match (timeouts.response, timeouts.stream) {
-            (Some(response), Some(stream)) if stream < response => Some((stream, true)),
-            (Some(response), _) => Some((response, false)),
-            (None, Some(stream)) => Some((stream, true)),
-            (None, None) => None,
-        };
-        let deadline = limit
-            .map(|(limit, is_max_duration)| Deadline { sleep: Box::pin(tokio::time::sleep(limit)), is_max_duration });
+        let (request, upload) = self.policy.watch(request, &timeouts);
+        let limited = timeouts.response.is_some() || timeouts.stream.is_some() || timeouts.idle.is_some();
+        let deadline = limited.then(|| Deadline {
+            // A gRPC deadline does not wait for the end of the request.
+            response: timeouts.response.map(|limit| Timer::start(limit, upload.clone().filter(|_| !timeouts.from_grpc))),
+            stream: timeouts.stream.map(|limit| Timer::start(limit, None)),
+            idle: timeouts.idle.map(|limit| IdleTimer::start(limit, upload)),
+        });
         ResponseFuture { inner: self.inner.call(request), deadline }
     }
 }
@@ -146,7 +170,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if let Poll::Ready(result) = this.inner.poll(cx) {
-            let deadline = this.deadline.take();
+            let mut deadline = this.deadline.take();
+            if let Some(deadline) = &mut deadline {
+                deadline.pass();
+            }
             return Poll::Ready(result.map(|response| response.map(|body| DeadlineBody::new(body, deadline))));
         }
         if let Some(deadline) = this.deadline

@@ -47,9 +47,10 @@ pub(super) async fn connect<T>(
     handshake: impl AsyncFnOnce(Io) -> Result<T, ConnectError>,
 ) -> Result<T, ConnectError> {
     let connecting = async {
-        let io = open(settings)
-            .await
-            .map_err(|error| ConnectError::new(Reset::ConnectFailure, format_args!("{}: {error}", settings.address)))?;
+        let io = open(settings).await.map_err(|error| {
+            tracing::debug!(address = %settings.address, %error, "not connected");
+            ConnectError::new(Reset::ConnectFailure, delayed(&error))
+        })?;
         handshake(io).await
     };
     match tokio::time::timeout(settings.connect_timeout, connecting).await {
@@ -59,6 +60,14 @@ pub(super) async fn connect<T>(
             format_args!("{}: not connected within {:?}", settings.address, settings.connect_timeout),
         )),
     }
+}
+
+/// A failure to connect in Envoy's words, as they end up in `%RESPONSE_CODE_DETAILS%`.
+fn delayed(error: &io::Error) -> String {
+    let text = error.to_string();
+    // The standard library's number of the error is not part of them.
+    let text = text.split(" (os error ").next().unwrap_or_default();
+    format!("delayed connect error: {text}")
 }
 
 async fn open(settings: &Settings) -> io::Result<Io> {

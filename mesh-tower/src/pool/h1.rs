@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -108,10 +108,7 @@ impl H1Pool {
             if let Some(lease) = self.try_lease() {
                 return Ok(lease);
             }
-            match woken.await {
-                Ok(Ok(())) | Err(_) => {}
-                Ok(Err(error)) => return Err(error.into()),
-            }
+            woken.await?;
         }
     }
 
@@ -168,12 +165,13 @@ impl H1Pool {
     }
 
     fn not_connected(&self, error: &ConnectError) {
-        let alone = {
+        {
             let mut inner = self.lock();
             inner.connecting = inner.connecting.saturating_sub(1);
-            inner.connecting == 0 && inner.open == 0
-        };
-        if alone { self.waiters.fail(error) } else { self.waiters.wake(1) }
+        }
+        // As Envoy does: a host that does not take connections fails everybody who waits for it, and whoever
+        // may go elsewhere does. Trying again in their name would never end.
+        self.waiters.fail(error);
     }
 
     /// Puts a new connection among the idle ones; returns what it is known by.
@@ -243,6 +241,13 @@ impl H1Pool {
     }
 }
 
+impl Wake for H1Pool {
+    /// A connection that was given back is ready for its next request.
+    fn wake(self: Arc<Self>) {
+        self.waiters.wake(1);
+    }
+}
+
 impl H1Lease {
     /// The connection to send on.
     pub(crate) fn sender(&mut self) -> Option<&mut SendRequest<PoolBody>> {
@@ -261,8 +266,10 @@ impl H1Lease {
         let Some(mut connection) = self.connection.take() else { return };
         connection.fresh = false;
         let pool = Arc::clone(&self.pool);
-        // Mostly the connection is ready by now; else its task is about to find out that the response ended.
-        match connection.send.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        // Mostly the connection is ready by now; else its task is about to find out that the response ended,
+        // and wakes whoever waits for it then.
+        let waker = Waker::from(Arc::clone(&self.pool));
+        match connection.send.poll_ready(&mut Context::from_waker(&waker)) {
             Poll::Ready(Ok(())) => pool.put_back(connection),
             Poll::Ready(Err(_)) => pool.waiters.wake(1),
             Poll::Pending => pool.settle(connection),

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -52,6 +53,7 @@ struct H2Connection {
 /// A stream's place on a connection, kept until the response has ended.
 pub(crate) struct H2Stream {
     connection: Arc<H2Connection>,
+    send: SendRequest<Bytes>,
     pool: Arc<H2Pool>,
     /// The task that sends the rest of the request's body, when the response came first.
     pump: Option<AbortHandle>,
@@ -64,9 +66,16 @@ impl H2Pool {
 
     /// A place on an open connection, if one is free.
     pub(crate) fn try_stream(self: &Arc<Self>) -> Option<H2Stream> {
-        let open = self.open.load();
-        let connection = open.iter().find(|one| one.take())?;
-        Some(H2Stream { connection: Arc::clone(connection), pool: Arc::clone(self), pump: None })
+        loop {
+            let connection = Arc::clone(self.open.load().iter().find(|one| one.take())?);
+            let send = connection.send.clone();
+            let mut stream = H2Stream { connection, send, pool: Arc::clone(self), pump: None };
+            // A connection that was told to go away still carries its last streams, and takes no new ones.
+            if !matches!(stream.send.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_))) {
+                return Some(stream);
+            }
+            stream.retire();
+        }
     }
 
     /// A place on a connection, waiting for one if need be.
@@ -86,10 +95,7 @@ impl H2Pool {
             if let Some(stream) = self.try_stream() {
                 return Ok(stream);
             }
-            match woken.await {
-                Ok(Ok(())) | Err(_) => {}
-                Ok(Err(error)) => return Err(error.into()),
-            }
+            woken.await?;
         }
     }
 
@@ -130,14 +136,13 @@ impl H2Pool {
     }
 
     fn not_connected(&self, error: &ConnectError) {
-        let alone = {
+        {
             let mut connecting = self.lock();
             connecting.0 = connecting.0.saturating_sub(1);
-            connecting.0 == 0 && self.open.load().is_empty()
-        };
-        if alone {
-            self.waiters.fail(error);
         }
+        // As Envoy does: a host that does not take connections fails everybody who waits for it, and whoever
+        // may go elsewhere does. Trying again in their name would never end.
+        self.waiters.fail(error);
     }
 
     fn connected(&self, send: SendRequest<Bytes>) -> Arc<H2Connection> {
@@ -296,9 +301,9 @@ impl H2Connection {
 }
 
 impl H2Stream {
-    /// A handle to send the request with. An error: the connection went away, the request was not sent.
-    pub(crate) fn sender(&self) -> SendRequest<Bytes> {
-        self.connection.send.clone()
+    /// What the request is sent with. An error: the connection went away, the request was not sent.
+    pub(crate) const fn sender(&mut self) -> &mut SendRequest<Bytes> {
+        &mut self.send
     }
 
     /// The response has begun and `pump` goes on with the request: it ends with the response.

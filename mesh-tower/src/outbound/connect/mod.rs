@@ -7,15 +7,16 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{HeaderMap, Request, Response, Version};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body::Body;
 use http_body_util::BodyExt;
+use hyper::client::conn::TrySendError;
 use mesh_core::engine::retry::{Outcome, Reset};
-use mesh_core::exchange::{Sendable, Target};
+use mesh_core::exchange::{Sendable, Target, upgrade};
 use mesh_core::resource::cluster::UpstreamProtocol;
 use tower_service::Service;
 
-use crate::body::UpstreamBody;
+use crate::body::{ReportedBody, UpstreamBody};
 use crate::error::{BoxError, Error};
 use crate::pool::{Connector, H1Lease, H1Pool, H2Stream, PoolBody, h2_reset};
 
@@ -42,7 +43,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<UpstreamBody>;
+    type Response = Response<ReportedBody>;
     type Error = Error;
     type Future = ResponseFuture<B>;
 
@@ -73,11 +74,11 @@ where
                         }
                     }
                 } else {
-                    State::Boxed(Box::pin(send_h1(request, std::sync::Arc::clone(&pool.h1), target.clone())))
+                    start_h1(request, &pool.h1, &target)
                 }
             }
         };
-        ResponseFuture { exchange: Exchange { state }, target }
+        ResponseFuture { exchange: Exchange { state }, target: Some(target) }
     }
 }
 
@@ -85,7 +86,8 @@ where
 #[derive(Debug)]
 pub struct ResponseFuture<B> {
     exchange: Exchange<B>,
-    target: Target,
+    /// Goes on with the response.
+    target: Option<Target>,
 }
 
 struct Exchange<B> {
@@ -101,33 +103,44 @@ enum State<B> {
         stream: Option<H2Stream>,
         runtime: tokio::runtime::Handle,
     },
+    /// On a connection that was idle; what is needed to try another one if it turns out to be dead.
+    H1 {
+        sending: SendingH1,
+        lease: Option<H1Lease>,
+        again: Option<(std::sync::Arc<H1Pool>, Target)>,
+    },
     Boxed(Boxed),
     Failed(Option<Error>),
 }
+
+type SendingH1 =
+    Pin<Box<dyn Future<Output = Result<Response<hyper::body::Incoming>, TrySendError<Request<PoolBody>>>> + Send>>;
 
 impl<B> Future for ResponseFuture<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Output = Result<Response<UpstreamBody>, Error>;
+    type Output = Result<Response<ReportedBody>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = std::task::ready!(Pin::new(&mut self.exchange).poll(cx));
-        match &result {
-            Ok(response) => {
-                self.target.report(&Outcome::Response { status: response.status(), headers: response.headers() })
+        let Some(target) = self.target.take() else { return Poll::Pending };
+        match result {
+            Ok(mut response) => {
+                target.report(&Outcome::Response { status: response.status(), headers: response.headers() });
+                response.extensions_mut().insert(target.upstream());
+                let (head, body) = response.into_parts();
+                let body = ReportedBody::new(body, &head.headers, target);
+                Poll::Ready(Ok(Response::from_parts(head, body)))
             }
             Err(error) => {
                 if let Some(reset) = error.reset() {
-                    self.target.report(&Outcome::Reset(reset));
+                    target.report(&Outcome::Reset(reset));
                 }
+                Poll::Ready(Err(error))
             }
         }
-        Poll::Ready(result.map(|mut response| {
-            response.extensions_mut().insert(self.target.upstream());
-            response
-        }))
     }
 }
 
@@ -142,6 +155,19 @@ where
         match &mut self.state {
             State::Failed(error) => Poll::Ready(Err(error.take().unwrap_or(Error::NoHealthyHost))),
             State::Boxed(future) => future.as_mut().poll(cx),
+            State::H1 { sending, lease, again } => {
+                let result = std::task::ready!(sending.as_mut().poll(cx)).map_err(unsent);
+                let (Some(lease), Some((pool, target))) = (lease.take(), again.take()) else {
+                    return Poll::Ready(Err(Error::NoHealthyHost));
+                };
+                match settle_h1(result, lease) {
+                    Ok(settled) => Poll::Ready(settled),
+                    Err(request) => {
+                        self.state = State::Boxed(Box::pin(send_h1(request, pool, target)));
+                        self.poll(cx)
+                    }
+                }
+            }
             State::H2 { response, pump, stream, runtime } => {
                 if let Some(running) = pump
                     && let Poll::Ready(sent) = running.poll(cx)
@@ -181,6 +207,7 @@ impl<B> std::fmt::Debug for Exchange<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.state {
             State::H2 { .. } => "HTTP/2",
+            State::H1 { .. } => "HTTP/1.1",
             State::Boxed(_) => "boxed",
             State::Failed(_) => "failed",
         })
@@ -191,7 +218,7 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn send_h2<B>(request: Request<B>, stream: H2Stream, connector: &Connector) -> State<B>
+fn send_h2<B>(request: Request<B>, mut stream: H2Stream, connector: &Connector) -> State<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -200,11 +227,9 @@ where
     if let Err(error) = into_h2(&mut head) {
         return State::Failed(Some(error));
     }
-    // CONNECT and upgrades are refused before (they have no meaning without a tunnel); nothing else expects.
     head.headers.remove(header::EXPECT);
     let end = body.is_end_stream();
-    let mut sender = stream.sender();
-    match sender.send_request(Request::from_parts(head, ()), end) {
+    match stream.sender().send_request(Request::from_parts(head, ()), end) {
         Ok((response, send)) => State::H2 {
             response,
             pump: (!end).then(|| Pump::new(body, send)),
@@ -232,15 +257,24 @@ const CONNECTION_HEADERS: [HeaderName; 5] = [
     header::UPGRADE,
 ];
 
+/// Removes what concerns the upstream's connection only.
+fn clean_response(headers: &mut HeaderMap) {
+    // Mostly there is none, and a pass over a few names costs less than five look-ups.
+    if headers.keys().any(|name| CONNECTION_HEADERS.contains(name)) {
+        for name in CONNECTION_HEADERS {
+            headers.remove(name);
+        }
+    }
+}
+
 /// Brings a head into HTTP/2's form: scheme and authority in the URI, no connection headers.
 fn into_h2(head: &mut http::request::Parts) -> Result<(), Error> {
     if head.version != Version::HTTP_2 {
-        for name in CONNECTION_HEADERS {
-            head.headers.remove(name);
+        // An upgrade is a matter of HTTP/1.1; a tunnel through HTTP/2 (extended CONNECT) is not made.
+        if upgrade::is_upgrade(head.version, &head.headers) {
+            return Err(Error::UpgradeFailed);
         }
-        if head.headers.get(header::TE).is_some_and(|te| te != "trailers") {
-            head.headers.remove(header::TE);
-        }
+        remove_connection_headers(&mut head.headers);
         head.version = Version::HTTP_2;
     }
     if head.uri.authority().is_some() && head.uri.scheme().is_some() {
@@ -258,8 +292,30 @@ fn into_h2(head: &mut http::request::Parts) -> Result<(), Error> {
     Ok(())
 }
 
+/// Removes what concerns the caller's connection only, and what its `connection` header says does.
+fn remove_connection_headers(headers: &mut HeaderMap) {
+    if let Some(nominated) = headers.remove(header::CONNECTION)
+        && let Ok(nominated) = nominated.to_str()
+    {
+        for name in nominated.split(',').filter_map(|name| name.trim().parse::<HeaderName>().ok()) {
+            if name != header::HOST && name != header::TE && !name.as_str().starts_with("x-envoy-") {
+                headers.remove(name);
+            }
+        }
+    }
+    for name in CONNECTION_HEADERS {
+        headers.remove(name);
+    }
+    if headers.get(header::TE).is_some_and(|te| te != "trailers") {
+        headers.remove(header::TE);
+    }
+}
+
 /// Brings a head into HTTP/1.1's form: the path in the URI, the authority in `host`.
 fn into_h1(head: &mut http::request::Parts) {
+    if !upgrade::is_upgrade(head.version, &head.headers) {
+        remove_connection_headers(&mut head.headers);
+    }
     if let Some(authority) = head.uri.authority()
         && let Ok(host) = HeaderValue::from_str(without_user(authority.as_str()))
     {
@@ -276,46 +332,73 @@ fn without_user(authority: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
-async fn send_h1<B>(
-    request: Request<B>,
-    pool: std::sync::Arc<H1Pool>,
-    target: Target,
-) -> Result<Response<UpstreamBody>, Error>
+/// Sends on an idle connection at once, if there is one; waits for one otherwise.
+fn start_h1<B>(request: Request<B>, pool: &std::sync::Arc<H1Pool>, target: &Target) -> State<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let (mut head, body) = request.into_parts();
     into_h1(&mut head);
-    let mut request = Request::from_parts(head, PoolBody::new(body.map_err(Into::into)));
+    let request = Request::from_parts(head, PoolBody::new(body.map_err(Into::into)));
+    let again = (std::sync::Arc::clone(pool), target.clone());
+    let Some(mut lease) = pool.try_lease() else { return State::Boxed(Box::pin(send_h1(request, again.0, again.1))) };
+    match lease.sender() {
+        Some(sender) => {
+            let sending = Box::pin(sender.try_send_request(request));
+            State::H1 { sending, lease: Some(lease), again: Some(again) }
+        }
+        None => State::Failed(None),
+    }
+}
+
+async fn send_h1(
+    mut request: Request<PoolBody>,
+    pool: std::sync::Arc<H1Pool>,
+    target: Target,
+) -> Result<Response<UpstreamBody>, Error> {
     loop {
         let mut lease = match pool.try_lease() {
             Some(lease) => lease,
             None => pool.lease(&target).await?,
         };
-        match attempt_h1(&mut lease, request).await {
-            Ok(response) => return Ok(response.map(|body| UpstreamBody::h1(body, lease))),
-            // An idle connection that had died takes nothing with it: hyper hands the request back unsent.
-            Err((_, Some(unsent))) if lease.is_reused() => request = unsent,
-            Err((error, unsent)) => {
-                let reset = reset_of_h1(&error, unsent.is_none());
-                return Err(Error::Reset { reset, source: Some(error.into()) });
-            }
+        let Some(sender) = lease.sender() else { return Err(Error::NoHealthyHost) };
+        let result = sender.try_send_request(request).await.map_err(unsent);
+        match settle_h1(result, lease) {
+            Ok(settled) => return settled,
+            Err(handed_back) => request = handed_back,
         }
     }
 }
 
 type Unsent = (hyper::Error, Option<Request<PoolBody>>);
 
-async fn attempt_h1(
-    lease: &mut H1Lease,
-    request: Request<PoolBody>,
-) -> Result<Response<hyper::body::Incoming>, Unsent> {
-    let Some(sender) = lease.sender() else { unreachable!("a lease has its connection until it is given back") };
-    sender.try_send_request(request).await.map_err(|mut error| {
-        let unsent = error.take_message();
-        (error.into_error(), unsent)
-    })
+fn unsent(mut error: TrySendError<Request<PoolBody>>) -> Unsent {
+    let request = error.take_message();
+    (error.into_error(), request)
+}
+
+/// What came of sending on one connection: the end of it, or the request to be sent on another.
+fn settle_h1(
+    result: Result<Response<hyper::body::Incoming>, Unsent>,
+    lease: H1Lease,
+) -> Result<Result<Response<UpstreamBody>, Error>, Request<PoolBody>> {
+    match result {
+        Ok(mut response) => {
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                clean_response(response.headers_mut());
+            }
+            Ok(Ok(response.map(|body| UpstreamBody::h1(body, lease))))
+        }
+        // An idle connection that had died takes nothing with it: hyper hands the request back unsent.
+        Err((_, Some(request))) if lease.is_reused() => Err(request),
+        // The caller's body failed, not the connection.
+        Err((error, _)) if error.is_user() => Ok(Err(Error::RequestBody(error.into()))),
+        Err((error, request)) => {
+            let reset = reset_of_h1(&error, request.is_none());
+            Ok(Err(Error::Reset { reset, source: Some(error.into()) }))
+        }
+    }
 }
 
 fn reset_of_h1(error: &hyper::Error, sent: bool) -> Reset {

@@ -21,6 +21,7 @@ use tower_service::Service;
 
 use super::Plan;
 use super::replay::{ReplayBody, Slot};
+use crate::body::{Timer, Upload};
 use crate::error::{BoxError, Error};
 
 type AttemptOf<P, B> = <P as Plan>::Attempt<ReplayBody<B>>;
@@ -55,7 +56,7 @@ pin_project! {
         Trying {
             #[pin]
             attempt: F,
-            limit: Option<Pin<Box<Sleep>>>,
+            limit: Option<Timer>,
         },
         Waiting {
             sleep: Pin<Box<Sleep>>,
@@ -75,22 +76,28 @@ where
 {
     pub(super) fn new(mut service: S, head: request::Parts, body: B, mut plan: P) -> Self {
         let retries = plan.policy().and_then(|policy| policy.begin(&head.headers));
+        let upload = upload(&plan);
         let (body, spare) = match retries {
             None => (ReplayBody::once(body), None),
             Some(retries) => {
                 plan.may_retry();
-                let (body, slot) = ReplayBody::kept(body, plan.body_limit());
+                let (body, slot) = ReplayBody::kept(body, plan.body_limit(), upload.clone());
                 (body, Some(Box::new(Spare { head: head.clone(), slot, retries, admission: None })))
             }
         };
-        let limit = limit(&plan);
+        let limit = limit(&plan, upload.filter(|_| spare.is_some()));
         let attempt = service.call(plan.attempt(Request::from_parts(head, body)));
         Self { service, plan, spare, state: State::Trying { attempt, limit } }
     }
 }
 
-fn limit(plan: &impl Plan) -> Option<Pin<Box<Sleep>>> {
-    plan.per_try().map(|limit| Box::pin(tokio::time::sleep(limit)))
+fn limit(plan: &impl Plan, upload: Option<Upload>) -> Option<Timer> {
+    plan.per_try().map(|limit| Timer::start(limit, upload))
+}
+
+/// What tells the timer of a try how far its body is: a caller who is still sending is not cut off.
+fn upload(plan: &impl Plan) -> Option<Upload> {
+    plan.per_try().map(|_| Upload::default())
 }
 
 impl<S, P, B, RB> Future for ResponseFuture<S, P, B>
@@ -111,7 +118,7 @@ where
                         Poll::Ready(result) => result,
                         Poll::Pending => {
                             let Some(limit) = limit else { return Poll::Pending };
-                            std::task::ready!(limit.as_mut().poll(cx));
+                            std::task::ready!(limit.poll_expired(cx));
                             Err(Error::TryTimeout)
                         }
                     };
@@ -144,9 +151,14 @@ where
                 }
                 StateProjection::Readying => {
                     std::task::ready!(this.service.poll_ready(cx))?;
+                    let mut watch = None;
                     let next = match this.spare {
                         Some(spare) => {
-                            std::task::ready!(spare.slot.poll_again(cx)).map(|body| (spare.head.clone(), body))
+                            let upload = || {
+                                watch = upload(this.plan);
+                                watch.clone()
+                            };
+                            std::task::ready!(spare.slot.poll_again(cx, upload)).map(|body| (spare.head.clone(), body))
                         }
                         None => None,
                     };
@@ -154,7 +166,7 @@ where
                         this.state.set(State::Done);
                         return Poll::Ready(Err(Error::RequestBody("the body cannot be sent again".into())));
                     };
-                    let limit = limit(this.plan);
+                    let limit = limit(this.plan, watch);
                     let attempt = this.service.call(this.plan.attempt(Request::from_parts(head, body)));
                     this.state.set(State::Trying { attempt, limit });
                 }

@@ -15,6 +15,8 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 
+use crate::body::Upload;
+
 pin_project! {
     /// A body that may be replayed.
     pub struct ReplayBody<B> {
@@ -40,6 +42,8 @@ struct Reading<B> {
     /// Frames that this try has sent already.
     at: usize,
     sent_trailers: bool,
+    /// Told how far this try's sending is.
+    upload: Option<Upload>,
 }
 
 /// Where a try leaves the body when it is over.
@@ -73,15 +77,15 @@ impl<B: Body<Data = Bytes>> ReplayBody<B> {
     }
 
     /// A body of which up to `limit` bytes are kept, and the slot that the next try finds it in.
-    pub(super) fn kept(body: B, limit: u64) -> (Self, Slot<B>) {
+    pub(super) fn kept(body: B, limit: u64, upload: Option<Upload>) -> (Self, Slot<B>) {
         let shared = Shared { spilled: AtomicBool::new(false), left: Mutex::new(Left { kept: None, waker: None }) };
         let slot = Slot(Arc::new(shared));
         let kept = Kept { rest: Some(Box::pin(body)), frames: SmallVec::new(), trailers: None, bytes: 0, limit };
-        (Self::resume(kept, slot.clone()), slot)
+        (Self::resume(kept, slot.clone(), upload), slot)
     }
 
-    const fn resume(kept: Kept<B>, slot: Slot<B>) -> Self {
-        Self { kind: Kind::Kept { reading: Reading { kept: Some(kept), slot, at: 0, sent_trailers: false } } }
+    const fn resume(kept: Kept<B>, slot: Slot<B>, upload: Option<Upload>) -> Self {
+        Self { kind: Kind::Kept { reading: Reading { kept: Some(kept), slot, at: 0, sent_trailers: false, upload } } }
     }
 }
 
@@ -92,13 +96,19 @@ impl<B: Body<Data = Bytes>> Slot<B> {
     }
 
     /// The body for another try, as soon as the transport has dropped its half. `None` when it spilled.
-    pub(super) fn poll_again(&self, cx: &mut Context<'_>) -> Poll<Option<ReplayBody<B>>> {
+    ///
+    /// The next try tells `upload`, as made by the caller, how far it is.
+    pub(super) fn poll_again(
+        &self,
+        cx: &mut Context<'_>,
+        upload: impl FnOnce() -> Option<Upload>,
+    ) -> Poll<Option<ReplayBody<B>>> {
         if self.is_spilled() {
             return Poll::Ready(None);
         }
         let mut left = self.lock();
         if let Some(kept) = left.kept.take() {
-            return Poll::Ready(Some(ReplayBody::resume(kept, self.clone())));
+            return Poll::Ready(Some(ReplayBody::resume(kept, self.clone(), upload())));
         }
         left.waker = Some(cx.waker().clone());
         Poll::Pending
@@ -124,18 +134,14 @@ impl<B: Body<Data = Bytes>> Body for ReplayBody<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
             KindProjection::Once { body } => body.poll_frame(cx),
-            KindProjection::Kept { reading } => reading.poll_frame(cx),
+            KindProjection::Kept { reading } => reading.poll_watched(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Once { body } => body.is_end_stream(),
-            Kind::Kept { reading } => reading.kept.as_ref().is_none_or(|kept| {
-                reading.at >= kept.frames.len()
-                    && (kept.trailers.is_none() || reading.sent_trailers)
-                    && kept.rest.as_ref().is_none_or(|rest| rest.is_end_stream())
-            }),
+            Kind::Kept { reading } => reading.is_sent(),
         }
     }
 
@@ -148,6 +154,30 @@ impl<B: Body<Data = Bytes>> Body for ReplayBody<B> {
 }
 
 impl<B: Body<Data = Bytes>> Reading<B> {
+    fn poll_watched(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if let Some(upload) = &self.upload {
+            upload.begin();
+        }
+        let polled = self.poll_frame(cx);
+        if let Some(upload) = &self.upload {
+            match &polled {
+                Poll::Pending => upload.wait(),
+                Poll::Ready(Some(Ok(frame))) if frame.is_data() && !self.is_sent() => {}
+                Poll::Ready(_) => upload.end(),
+            }
+        }
+        polled
+    }
+
+    /// Whether there is nothing more to send.
+    fn is_sent(&self) -> bool {
+        self.kept.as_ref().is_none_or(|kept| {
+            self.at >= kept.frames.len()
+                && (kept.trailers.is_none() || self.sent_trailers)
+                && kept.rest.as_ref().is_none_or(|rest| rest.is_end_stream())
+        })
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let Some(kept) = &mut self.kept else { return Poll::Ready(None) };
         if let Some(frame) = kept.frames.get(self.at) {
@@ -209,6 +239,9 @@ impl<B: Body<Data = Bytes>> Reading<B> {
 
 impl<B> Drop for Reading<B> {
     fn drop(&mut self) {
+        if let Some(upload) = self.upload.take() {
+            upload.end();
+        }
         if let Some(kept) = self.kept.take() {
             let mut left = self.slot.lock();
             left.kept = Some(kept);
@@ -241,12 +274,12 @@ mod tests {
     use super::*;
 
     fn again(slot: &Slot<Full<Bytes>>) -> Poll<Option<ReplayBody<Full<Bytes>>>> {
-        slot.poll_again(&mut Context::from_waker(Waker::noop()))
+        slot.poll_again(&mut Context::from_waker(Waker::noop()), || None)
     }
 
     #[tokio::test]
     async fn what_one_try_read_the_next_one_reads_again() {
-        let (first, slot) = ReplayBody::kept(Full::new(Bytes::from_static(b"hello")), 5);
+        let (first, slot) = ReplayBody::kept(Full::new(Bytes::from_static(b"hello")), 5, None);
         assert_eq!(first.size_hint().exact(), Some(5));
         assert_eq!(first.collect().await.unwrap().to_bytes(), "hello");
         let Poll::Ready(Some(second)) = again(&slot) else { panic!("the first try is over") };
@@ -257,7 +290,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_beyond_the_limit_is_sent_whole_but_only_once() {
-        let (first, slot) = ReplayBody::kept(Full::new(Bytes::from_static(b"hello")), 4);
+        let (first, slot) = ReplayBody::kept(Full::new(Bytes::from_static(b"hello")), 4, None);
         assert_eq!(first.collect().await.unwrap().to_bytes(), "hello");
         assert!(slot.is_spilled());
         assert!(matches!(again(&slot), Poll::Ready(None)));
@@ -265,7 +298,7 @@ mod tests {
 
     #[test]
     fn nothing_is_replayed_while_the_transport_holds_the_body() {
-        let (first, slot) = ReplayBody::kept(Full::new(Bytes::from_static(b"hello")), 5);
+        let (first, slot) = ReplayBody::kept(Full::new(Bytes::from_static(b"hello")), 5, None);
         assert!(again(&slot).is_pending());
         drop(first);
         assert!(matches!(again(&slot), Poll::Ready(Some(_))));
