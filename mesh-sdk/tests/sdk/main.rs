@@ -1,0 +1,13 @@
+//! The mesh as its users see it: real servers on loopback, steered by YAML.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps names its own failure")]
+
+mod admin;
+mod bad_input;
+mod build;
+mod directory;
+mod grpc;
+mod lifecycle;
+mod names;
+mod outcomes;
+mod routing;
+mod support;
