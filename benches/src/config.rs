@@ -7,7 +7,8 @@ use std::time::Duration;
 use mesh_core::resource::cluster::{Cluster, Discovery, LbPolicy, LeastRequest, Thresholds, UpstreamProtocol};
 use mesh_core::resource::endpoint::{Address, ClusterLoadAssignment, Endpoint, HealthStatus, LocalityEndpoints};
 use mesh_core::resource::listener::{
-    ChainHandler, Direction, FilterChain, FilterChainMatch, HttpConnectionManager, Listener, ListenerAddress, RouteSource,
+    ChainHandler, Direction, FilterChain, FilterChainMatch, HttpConnectionManager, Listener, ListenerAddress,
+    RouteSource,
 };
 use mesh_core::resource::metadata::Metadata;
 use mesh_core::resource::retry::{RetryOn, RetryPolicy};
@@ -57,7 +58,8 @@ fn assignment(endpoints: &[SocketAddr]) -> ClusterLoadAssignment {
         health: HealthStatus::Healthy,
         metadata: Metadata::new(),
     };
-    let group = LocalityEndpoints { endpoints: endpoints.iter().map(endpoint).collect(), ..LocalityEndpoints::default() };
+    let group =
+        LocalityEndpoints { endpoints: endpoints.iter().map(endpoint).collect(), ..LocalityEndpoints::default() };
     ClusterLoadAssignment { localities: vec![group], ..ClusterLoadAssignment::default() }
 }
 
@@ -78,7 +80,8 @@ fn route_configuration(routes: usize, cluster: &str) -> RouteConfiguration {
         };
         RouteAction::Forward(Box::new(forward))
     };
-    let mut list: Vec<Route> = (1..routes).map(|n| Route::new(RouteMatch::prefix(format!("/service-{n}/")), forward())).collect();
+    let mut list: Vec<Route> =
+        (1..routes).map(|n| Route::new(RouteMatch::prefix(format!("/service-{n}/")), forward())).collect();
     list.push(Route::new(RouteMatch::prefix("/"), forward()));
     let host = VirtualHost {
         name: AUTHORITY.into(),
@@ -97,8 +100,10 @@ fn route_configuration(routes: usize, cluster: &str) -> RouteConfiguration {
 
 fn listener() -> Listener {
     // Istio switches the limit of silence off.
-    let manager =
-        HttpConnectionManager { stream_idle_timeout: None, ..HttpConnectionManager::new(RouteSource::Rds("9080".into())) };
+    let manager = HttpConnectionManager {
+        stream_idle_timeout: None,
+        ..HttpConnectionManager::new(RouteSource::Rds("9080".into()))
+    };
     let chain = FilterChain {
         name: "0.0.0.0_9080".into(),
         matches: FilterChainMatch::default(),

@@ -19,7 +19,13 @@ pub struct Measured {
 
 /// Runs `callers` loops for `warm_up` and then `length`. Each makes its own state and sends one request after the
 /// other; with `rate`, requests start on a common schedule.
-pub async fn run<C, F, Call>(callers: usize, rate: Option<f64>, warm_up: Duration, length: Duration, make: impl Fn() -> C) -> Measured
+pub async fn run<C, F, Call>(
+    callers: usize,
+    rate: Option<f64>,
+    warm_up: Duration,
+    length: Duration,
+    make: impl Fn() -> C,
+) -> Measured
 where
     C: FnMut() -> F + Send + 'static,
     F: Future<Output = Call> + Send,

@@ -118,7 +118,12 @@ fn decision(tools: &Path, results: &mut Results) -> Result<(), Failure> {
         let value: Value = serde_json::from_slice(&output.stdout)?;
         value[field].as_f64().ok_or_else(|| format!("no {field}").into())
     };
-    results.add("decision_allocations", figure(&["allocations"], "allocations")?, "allocations/request", Some(Goal::AtMost(0.0)));
+    results.add(
+        "decision_allocations",
+        figure(&["allocations"], "allocations")?,
+        "allocations/request",
+        Some(Goal::AtMost(0.0)),
+    );
     for threads in ["1", "2"] {
         match instructions(&tool, threads) {
             Ok(count) => {
@@ -145,10 +150,12 @@ fn instructions(tool: &Path, threads: &str) -> Result<f64, Failure> {
             .args([mode, &n.to_string(), threads])
             .output()?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        let collected = text.lines().find_map(|line| line.split("Collected :").nth(1)).ok_or("valgrind counted nothing")?;
+        let collected =
+            text.lines().find_map(|line| line.split("Collected :").nth(1)).ok_or("valgrind counted nothing")?;
         Ok(collected.trim().parse()?)
     };
-    let per_request = |mode: &str| -> Result<f64, Failure> { Ok((count(mode, MANY)? - count(mode, FEW)?) / (MANY - FEW)) };
+    let per_request =
+        |mode: &str| -> Result<f64, Failure> { Ok((count(mode, MANY)? - count(mode, FEW)?) / (MANY - FEW)) };
     let threads: f64 = threads.parse()?;
     Ok(per_request("count")? / threads - per_request("harness")?)
 }
@@ -180,10 +187,17 @@ fn legs(tools: &Path, args: &Args, results: &mut Results) -> Result<(), Failure>
 
 fn report(pace: &str, gated: bool, rounds: &[Vec<Leg>], results: &mut Results) {
     let figure = |at: usize, of: fn(&Leg) -> f64| median(rounds.iter().map(|legs| of(&legs[at])).collect());
-    let ratio = |a: usize, b: usize, of: fn(&Leg) -> f64| median(rounds.iter().map(|legs| of(&legs[a]) / of(&legs[b])).collect());
+    let ratio = |a: usize, b: usize, of: fn(&Leg) -> f64| {
+        median(rounds.iter().map(|legs| of(&legs[a]) / of(&legs[b])).collect())
+    };
     for (at, (kind, _)) in KINDS.iter().enumerate() {
         results.add(format!("{pace}_{kind}_rps"), figure(at, |leg| leg.per_second), "requests/s", None);
-        results.add(format!("{pace}_{kind}_cpu"), figure(at, |leg| leg.cpu_per_thousand_ms), "ms/1000 requests, all", None);
+        results.add(
+            format!("{pace}_{kind}_cpu"),
+            figure(at, |leg| leg.cpu_per_thousand_ms),
+            "ms/1000 requests, all",
+            None,
+        );
         results.add(format!("{pace}_{kind}_p50"), figure(at, |leg| leg.p50_us), "us", None);
     }
     if gated {
@@ -193,8 +207,18 @@ fn report(pace: &str, gated: bool, rounds: &[Vec<Leg>], results: &mut Results) {
         results.add("tonic_cpu_ratio", ratio(0, 1, |leg| leg.cpu_per_thousand_ms), "x, CPU of all processes", None);
         results.add("http1_cpu_ratio", ratio(3, 4, |leg| leg.cpu_per_thousand_ms), "x, CPU of all processes", None);
     } else {
-        results.add("tonic_cpu_ratio_paced", ratio(0, 1, |leg| leg.cpu_per_thousand_ms), "x, CPU of all processes", None);
-        results.add("http1_cpu_ratio_paced", ratio(3, 4, |leg| leg.cpu_per_thousand_ms), "x, CPU of all processes", None);
+        results.add(
+            "tonic_cpu_ratio_paced",
+            ratio(0, 1, |leg| leg.cpu_per_thousand_ms),
+            "x, CPU of all processes",
+            None,
+        );
+        results.add(
+            "http1_cpu_ratio_paced",
+            ratio(3, 4, |leg| leg.cpu_per_thousand_ms),
+            "x, CPU of all processes",
+            None,
+        );
     }
 }
 

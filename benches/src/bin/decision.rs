@@ -9,8 +9,8 @@ use std::time::Instant;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use mesh_benches::config::{AUTHORITY, store};
 use mesh_core::engine::retry::Outcome;
-use mesh_core::exchange::filters::FilterOutcome;
 use mesh_core::exchange::Accepted;
+use mesh_core::exchange::filters::FilterOutcome;
 use mesh_core::resource::cluster::UpstreamProtocol;
 use mesh_core::snapshot::SnapshotStore;
 use mesh_core::state::Lane;
@@ -29,7 +29,9 @@ fn main() {
         Some("harness") => {
             let mut request = request();
             for seed in 0..number(1, 10_000) as u64 {
-                request.headers_mut().insert(mesh_core::exchange::reserved::ATTEMPT_COUNT, HeaderValue::from_static("1"));
+                request
+                    .headers_mut()
+                    .insert(mesh_core::exchange::reserved::ATTEMPT_COUNT, HeaderValue::from_static("1"));
                 request.headers_mut().remove(mesh_core::exchange::reserved::ATTEMPT_COUNT);
                 std::hint::black_box((&mut request, seed));
             }

@@ -62,7 +62,7 @@ async fn main() -> Result<(), Failure> {
         "{}",
         serde_json::json!({
             "requests": measured.requests, "errors": measured.errors, "seconds": measured.seconds,
-            "p50_us": measured.p50_us, "p99_us": measured.p99_us, "cpu_ms": cpu.as_millis() as u64,
+            "p50_us": measured.p50_us, "p99_us": measured.p99_us, "cpu_ms": u64::try_from(cpu.as_millis())?,
         })
     );
     Ok(())
@@ -77,7 +77,10 @@ async fn measure(args: &Args, endpoints: &[SocketAddr]) -> Result<Measured, Fail
         Kind::Mesh => {
             let stack = outbound(store(10, endpoints, UpstreamProtocol::Http2), Connector::current());
             let origin: http::Uri = format!("http://{AUTHORITY}").parse()?;
-            run(args.callers, args.rate, warm_up, length, || grpc(EchoClient::with_origin(stack.clone(), origin.clone()), payload.clone())).await
+            run(args.callers, args.rate, warm_up, length, || {
+                grpc(EchoClient::with_origin(stack.clone(), origin.clone()), payload.clone())
+            })
+            .await
         }
         Kind::Pinned => {
             let mut channels = Vec::new();
@@ -85,26 +88,34 @@ async fn measure(args: &Args, endpoints: &[SocketAddr]) -> Result<Measured, Fail
                 channels.push(Endpoint::from_shared(format!("http://{endpoint}"))?.tcp_nodelay(true).connect().await?);
             }
             run(args.callers, args.rate, warm_up, length, || {
-                grpc(EchoClient::new(channels[next.fetch_add(1, Ordering::Relaxed) % channels.len()].clone()), payload.clone())
+                grpc(
+                    EchoClient::new(channels[next.fetch_add(1, Ordering::Relaxed) % channels.len()].clone()),
+                    payload.clone(),
+                )
             })
             .await
         }
         Kind::Balanced => {
-            let list = endpoints.iter().map(|endpoint| Endpoint::from_shared(format!("http://{endpoint}")).map(|one| one.tcp_nodelay(true)));
+            let list = endpoints
+                .iter()
+                .map(|endpoint| Endpoint::from_shared(format!("http://{endpoint}")).map(|one| one.tcp_nodelay(true)));
             let channel = Channel::balance_list(list.collect::<Result<Vec<_>, _>>()?.into_iter());
-            run(args.callers, args.rate, warm_up, length, || grpc(EchoClient::new(channel.clone()), payload.clone())).await
+            run(args.callers, args.rate, warm_up, length, || grpc(EchoClient::new(channel.clone()), payload.clone()))
+                .await
         }
         Kind::MeshHttp1 => {
             let stack = outbound(store(10, endpoints, UpstreamProtocol::Http1), Connector::current());
             run(args.callers, args.rate, warm_up, length, || {
                 let (mut stack, payload) = (stack.clone(), payload.clone());
                 move || {
-                    let request = http::Request::post(format!("http://{AUTHORITY}/echo")).body(Full::new(payload.clone()));
+                    let request =
+                        http::Request::post(format!("http://{AUTHORITY}/echo")).body(Full::new(payload.clone()));
                     let call = request.map(|request| stack.call(request));
                     async move {
                         let Ok(call) = call else { return false };
                         let Ok(response) = call.await else { return false };
-                        response.status() == 200 && response.into_body().collect().await.is_ok_and(|body| body.to_bytes().len() == 1024)
+                        response.status() == 200
+                            && response.into_body().collect().await.is_ok_and(|body| body.to_bytes().len() == 1024)
                     }
                 }
             })
@@ -118,12 +129,14 @@ async fn measure(args: &Args, endpoints: &[SocketAddr]) -> Result<Measured, Fail
                 let (client, payload) = (client.clone(), payload.clone());
                 let endpoint = endpoints[next.fetch_add(1, Ordering::Relaxed) % endpoints.len()];
                 move || {
-                    let request = http::Request::post(format!("http://{endpoint}/echo")).body(Full::new(payload.clone()));
+                    let request =
+                        http::Request::post(format!("http://{endpoint}/echo")).body(Full::new(payload.clone()));
                     let call = request.map(|request| client.request(request));
                     async move {
                         let Ok(call) = call else { return false };
                         let Ok(response) = call.await else { return false };
-                        response.status() == 200 && response.into_body().collect().await.is_ok_and(|body| body.to_bytes().len() == 1024)
+                        response.status() == 200
+                            && response.into_body().collect().await.is_ok_and(|body| body.to_bytes().len() == 1024)
                     }
                 }
             })
@@ -133,7 +146,10 @@ async fn measure(args: &Args, endpoints: &[SocketAddr]) -> Result<Measured, Fail
 }
 
 /// One caller of the echo service.
-fn grpc<T>(client: EchoClient<T>, data: Bytes) -> impl FnMut() -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>> + Send
+fn grpc<T>(
+    client: EchoClient<T>,
+    data: Bytes,
+) -> impl FnMut() -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>> + Send
 where
     T: tonic::client::GrpcService<tonic::body::Body> + Clone + Send + Sync + 'static,
     T::Future: Send,

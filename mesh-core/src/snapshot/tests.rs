@@ -1,3 +1,5 @@
+#![allow(clippy::cast_possible_truncation, reason = "the numbers drawn are below 100")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
