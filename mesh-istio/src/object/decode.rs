@@ -135,7 +135,13 @@ fn same_field(key: &str, snake: &str) -> bool {
 /// A value that can be read from a tree. `None` after a problem was reported.
 pub(crate) trait Decode: Sized {
     fn decode(node: &Node, cursor: &mut Cursor) -> Option<Self>;
+
+    /// Notes the messages that it consists of, with the names of their fields.
+    fn messages(_: &mut Messages) {}
 }
+
+/// Messages by name with the proto names of their fields.
+pub(crate) type Messages = BTreeMap<&'static str, &'static [&'static str]>;
 
 /// Reports a field that no message has.
 struct Unknown;
@@ -246,11 +252,19 @@ impl<T: Decode> Decode for Option<T> {
     fn decode(node: &Node, cursor: &mut Cursor) -> Option<Self> {
         T::decode(node, cursor).map(Some)
     }
+
+    fn messages(out: &mut Messages) {
+        T::messages(out);
+    }
 }
 
 impl<T: Decode> Decode for Box<T> {
     fn decode(node: &Node, cursor: &mut Cursor) -> Option<Self> {
         T::decode(node, cursor).map(Self::new)
+    }
+
+    fn messages(out: &mut Messages) {
+        T::messages(out);
     }
 }
 
@@ -264,6 +278,10 @@ impl<T: Decode> Decode for Vec<T> {
             out.extend(cursor.enter_index::<T>(&index, item));
         }
         Some(out)
+    }
+
+    fn messages(out: &mut Messages) {
+        T::messages(out);
     }
 }
 
@@ -279,6 +297,10 @@ impl<T: Decode> Decode for BTreeMap<String, T> {
             }
         }
         Some(out)
+    }
+
+    fn messages(out: &mut Messages) {
+        T::messages(out);
     }
 }
 
@@ -307,6 +329,10 @@ impl StringMatch {
 }
 
 impl Decode for StringMatch {
+    fn messages(out: &mut Messages) {
+        out.insert("StringMatch", &["exact", "prefix", "regex"]);
+    }
+
     fn decode(node: &Node, cursor: &mut Cursor) -> Option<Self> {
         let mut fields = cursor.fields(node)?;
         let exact: Option<String> = fields.take(cursor, "exact", &[]);
@@ -339,6 +365,12 @@ macro_rules! message {
                 let message = Self { $($field: fields.take(cursor, stringify!($field), &[$($($alias),+)?]),)* };
                 fields.finish(cursor);
                 Some(message)
+            }
+
+            fn messages(out: &mut $crate::object::decode::Messages) {
+                if out.insert(stringify!($name), &[$(stringify!($field)),*]).is_none() {
+                    $(<$ty as $crate::object::decode::Decode>::messages(out);)*
+                }
             }
         }
     )*};

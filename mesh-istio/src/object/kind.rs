@@ -46,7 +46,8 @@ macro_rules! kinds {
                 match self { $(Self::$variant => Force::$force,)* }
             }
 
-            const ALL: &'static [Self] = &[$(Self::$variant,)*];
+            /// Every kind that is known by name.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
         }
     };
 }

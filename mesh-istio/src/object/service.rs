@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::decode::{Anything, Cursor, Decode};
+use super::decode::{Anything, Cursor, Decode, Messages};
 use super::node::Node;
 
 /// A Kubernetes service.
@@ -60,6 +60,22 @@ impl Decode for Service {
             internal_traffic_policy: fields.take(cursor, "internalTrafficPolicy", &[]),
         })
     }
+
+    fn messages(out: &mut Messages) {
+        const FIELDS: &[&str] = &[
+            "clusterIP",
+            "clusterIPs",
+            "type",
+            "externalName",
+            "ports",
+            "selector",
+            "publishNotReadyAddresses",
+            "trafficDistribution",
+            "internalTrafficPolicy",
+        ];
+        out.insert("Service", FIELDS);
+        ServicePort::messages(out);
+    }
 }
 
 /// A number, or a name that is resolved elsewhere.
@@ -88,5 +104,9 @@ impl Decode for ServicePort {
         fields.take::<Anything>(cursor, "nodePort", &[]);
         fields.finish(cursor);
         Some(port)
+    }
+
+    fn messages(out: &mut Messages) {
+        out.insert("ServicePort", &["name", "protocol", "appProtocol", "port", "targetPort"]);
     }
 }
