@@ -28,6 +28,7 @@ mod scalar;
 
 pub use self::batch::{Accepted, Batch, Resource, UnknownType, Verdicts};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mesh_core::resource::cluster::Cluster;
@@ -102,6 +103,13 @@ const KINDS: &[(ResourceKind, &str)] = &[
     (ResourceKind::Cluster, type_url::CLUSTER),
     (ResourceKind::ClusterLoadAssignment, type_url::CLUSTER_LOAD_ASSIGNMENT),
 ];
+
+/// Every field that is in force or refuses its resource, as the full name of its message and its own. Any other field is
+/// reported as not in force wherever it is set. For documentation and reports.
+#[must_use]
+pub fn fields_read() -> BTreeSet<(String, String)> {
+    reads::fields()
+}
 
 /// Judges an encoded `envoy.config.listener.v3.Listener`.
 ///
