@@ -97,7 +97,7 @@ fn lines(out: &mut String, cluster: &Cluster) -> fmt::Result {
     Ok(())
 }
 
-/// The cluster's own counts, by the names that Envoy's statistics have.
+/// The cluster's own counts: ours, beside Envoy's lines, named after Envoy's statistics where there is one.
 fn totals(cluster: &Cluster) -> [(&'static str, u64); 11] {
     let counts = cluster.state().counts();
     let load = |load| [0, 1].map(|priority| u64::from(cluster.state().load(Slot { load, priority }))).iter().sum();

@@ -4,6 +4,7 @@
 //! Pure but for the clock on the board and the log.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -31,6 +32,8 @@ pub(crate) struct Publisher {
     judged: BTreeMap<ResourceName, Bytes>,
     /// What the log has said already.
     said: BTreeSet<String>,
+    /// Fields without effect that the log has named already.
+    fields: BTreeSet<String>,
     pushes: u64,
 }
 
@@ -43,6 +46,7 @@ impl Publisher {
             view,
             judged: BTreeMap::new(),
             said: BTreeSet::new(),
+            fields: BTreeSet::new(),
             pushes: 0,
         }
     }
@@ -60,15 +64,21 @@ impl Publisher {
     /// Puts the objects of all sources in force.
     pub(crate) fn objects(&mut self, readings: &[Reading]) {
         let world = World::from_objects(in_order(readings));
-        let lowered = lower(&world, &self.proxy, &self.mesh);
-        let said =
-            readings.iter().flat_map(|reading| &reading.findings).chain(world.findings()).chain(&lowered.findings);
+        // No objects are known to make the translation panic. Should some exist, what is in force stays so.
+        let lowered = panic::catch_unwind(AssertUnwindSafe(|| lower(&world, &self.proxy, &self.mesh)));
+        let of_all = lowered.as_ref().map(|lowered| lowered.findings.as_slice()).unwrap_or_default();
+        let said = readings.iter().flat_map(|reading| &reading.findings).chain(world.findings()).chain(of_all);
         let mut findings: Vec<Finding> = said.cloned().collect();
         findings.sort();
         findings.dedup();
         self.log(&findings);
         self.view.replace_findings(findings.into());
-        self.resources(encode(&lowered));
+        match lowered {
+            Ok(lowered) => self.resources(encode(&lowered)),
+            Err(_) => {
+                tracing::error!("objects could not be translated: this is a defect; the configuration stays as it was")
+            }
+        }
     }
 
     /// Puts resolved names in force.
@@ -107,6 +117,7 @@ impl Publisher {
         for refused in verdicts.refused.iter().chain(&not_compiled) {
             tracing::warn!(version = &*version, "refused, the last good version stays: {refused}");
         }
+        self.log_fields(verdicts.accepted.iter().flat_map(|accepted| &accepted.not_in_force));
         verdicts.record(not_compiled, &mut self.view.board(), SystemTime::now());
     }
 
@@ -127,6 +138,22 @@ impl Publisher {
     fn publish(&self, next: &Arc<Snapshot>) {
         self.view.snapshots.publish(next);
         tracing::debug!(version = next.version(), workload = self.view.workload, "configuration in force");
+    }
+
+    /// Says once in the life of the mesh that a kind of field has no effect; where it is set is on `/coverage`.
+    fn log_fields<'a>(&mut self, lines: impl Iterator<Item = &'a String>) {
+        let before = self.fields.len();
+        for line in lines {
+            let what = line.split_once(": ").map_or(line.as_str(), |(_, what)| what);
+            let what = what.split_once(" (and ").map_or(what, |(what, _)| what);
+            if !self.fields.contains(what) {
+                tracing::debug!("{what}");
+                self.fields.insert(what.to_owned());
+            }
+        }
+        if self.fields.len() > before {
+            tracing::info!(fields = self.fields.len(), "fields of resources have no effect here: see /coverage");
+        }
     }
 
     /// Says each finding once, for as long as it stands.

@@ -5,10 +5,11 @@
 //! objects along.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mesh_istio::{Finding, LoadOptions, Object, ObjectId, Severity, load_text};
+use mesh_istio::{Finding, LoadOptions, Loaded, Object, ObjectId, Severity, load_text};
 
 use super::Reading;
 
@@ -106,7 +107,15 @@ impl File {
             return false;
         }
         let previous: Vec<_> = self.objects().cloned().collect();
-        let loaded = load_text(name, &text, options);
+        // No text is known to make the reader panic. Should one exist, it costs this file's news and nothing else.
+        let loaded = panic::catch_unwind(|| load_text(name, &text, options)).unwrap_or_else(|_| Loaded {
+            findings: vec![finding(
+                name.into(),
+                "the file could not be read: this is a defect of the reader".to_owned(),
+            )],
+            unreadable: 1,
+            ..Loaded::default()
+        });
         let fresh = loaded.objects.len();
         let mut loaded = loaded.keep_last_good(&previous);
         self.kept = loaded.objects.split_off(fresh.min(loaded.objects.len()));

@@ -100,3 +100,27 @@ impl Directory {
         self.files.update(listing.files, &listing.unreadable, Instant::now())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(name: &str) -> String {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{name: http, port: 80}}]}}\n"
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_edit_is_found_within_two_polls_although_no_event_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.yaml"), service("a")).unwrap();
+        let (mut directory, first) = Directory::open(folder.path().to_owned(), LoadOptions::default()).await.unwrap();
+        directory.watch = Watch::none();
+        assert_eq!(first.objects[0].id.name, "a");
+        std::fs::write(folder.path().join("a.yaml"), service("b")).unwrap();
+        let began = tokio::time::Instant::now();
+        assert_eq!(directory.changed().await.objects[0].id.name, "b");
+        assert!(began.elapsed() <= 2 * POLL, "{:?}", began.elapsed());
+    }
+}

@@ -34,6 +34,12 @@ impl Watch {
         Self { _watcher: watcher.ok(), events }
     }
 
+    /// No watch: only polling remains.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self { _watcher: None, events: mpsc::channel(1).1 }
+    }
+
     /// Waits for an event.
     ///
     /// # Cancel safety
