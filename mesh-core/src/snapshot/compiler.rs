@@ -20,7 +20,7 @@ use crate::resource::listener::{
     ChainHandler, Direction, FilterChain, HttpConnectionManager, HttpFilter, Listener, RouteSource,
 };
 use crate::resource::route::{Forward, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
-use crate::resource::{Invalid, Name};
+use crate::resource::{Invalid, Name, ResourceKind, ResourceName};
 
 /// One resource set or removed.
 #[derive(Clone, Debug)]
@@ -279,12 +279,18 @@ impl Compiler {
         next.index = Arc::new(index);
     }
 
+    /// Whether the routes that a listener carries compile. A refusal names the listener: its routes have no name of
+    /// their own that a source would know.
     fn check_inline(&self, next: &Snapshot, listener: &Listener) -> Result<(), Invalid> {
-        for (_, manager) in managers(listener) {
+        for (chain, manager) in managers(listener) {
             if let RouteSource::Inline(config) = &manager.routes
                 && !next.tables().any(|table| Arc::ptr_eq(&table.config, config))
             {
-                RouteTable::compile(config, &mut |_| ClusterId(0))?;
+                RouteTable::compile(config, &mut |_| ClusterId(0)).map_err(|invalid| {
+                    let name = ResourceName::new(ResourceKind::Listener, Arc::clone(&listener.name));
+                    let field = format!("{chain}.route_config.{}", invalid.field.as_str());
+                    Invalid::new(name, field, invalid.problem)
+                })?;
             }
         }
         Ok(())
@@ -417,10 +423,12 @@ fn route_key(name: &str) -> String {
     format!("rds/{name}")
 }
 
-fn managers(listener: &Listener) -> impl Iterator<Item = (&str, &Arc<HttpConnectionManager>)> {
-    let chains = listener.filter_chains.iter().chain(&listener.default_filter_chain);
-    let chains = chains.filter_map(|chain| Some((&*chain.name, manager(chain)?)));
-    chains.chain(listener.api_listener.iter().map(|manager| ("api", manager)))
+/// The connection managers of a listener, with the field that each is found in.
+fn managers(listener: &Listener) -> impl Iterator<Item = (String, &Arc<HttpConnectionManager>)> {
+    let chains = listener.filter_chains.iter().enumerate().map(|(at, chain)| (format!("filter_chains[{at}]"), chain));
+    let default = listener.default_filter_chain.iter().map(|chain| ("default_filter_chain".to_owned(), chain));
+    let chains = chains.chain(default).filter_map(|(field, chain)| Some((field, manager(chain)?)));
+    chains.chain(listener.api_listener.iter().map(|manager| ("api_listener".to_owned(), manager)))
 }
 
 fn remember(

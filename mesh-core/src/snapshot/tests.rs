@@ -281,3 +281,21 @@ fn pins_of_different_lanes_see_the_published_version() {
         assert_eq!(store.pin(Lane::of_thread(thread)).version(), 1);
     }
 }
+
+#[test]
+fn routes_in_a_listener_that_do_not_compile_refuse_the_listener_by_name() {
+    let mut compiler = Compiler::new(1);
+    let mut bad = routes("inline", "a");
+    bad.virtual_hosts[0].domains.push("*".into());
+    let (next, refused) = compiler.apply(Update {
+        listeners: vec![
+            set(listener("l", 80, RouteSource::Inline(Arc::new(bad)))),
+            set(listener("ok", 81, RouteSource::Rds("r".into()))),
+        ],
+        ..Update::default()
+    });
+    assert_eq!(refused.len(), 1);
+    let text = refused[0].to_string();
+    assert!(text.starts_with("Listener/l: filter_chains[0].route_config.virtual_hosts[0]"), "{text}");
+    assert_eq!(next.listeners().map(|one| one.name.to_string()).collect::<Vec<_>>(), ["ok"]);
+}
