@@ -69,6 +69,13 @@ pub enum Error {
     /// The request asks for an upgrade that the upstream's protocol cannot make.
     #[error("the upgrade is not possible")]
     UpgradeFailed,
+    /// A limit refused another try; the failed try's error is the source.
+    #[error("overflow: the limit of retries is reached")]
+    RetryOverflow {
+        /// The last try's error.
+        #[source]
+        last: Box<Self>,
+    },
     /// An inner service failed in a way of its own.
     #[error("upstream service error")]
     Upstream(#[source] BoxError),
@@ -81,7 +88,7 @@ impl Error {
         match self {
             Self::Reset { reset, .. } => Some(*reset),
             Self::Overflow => Some(Reset::Overflow),
-            Self::RetriesExhausted { last } => last.reset(),
+            Self::RetriesExhausted { last } | Self::RetryOverflow { last } => last.reset(),
             _ => None,
         }
     }
@@ -99,6 +106,7 @@ impl Error {
             Self::MaxDuration | Self::UpgradeFailed | Self::Upstream(_) => ResponseFlags::NONE,
             Self::RequestBody(_) => ResponseFlags::DC,
             Self::RetriesExhausted { last } => ResponseFlags::URX | last.response_flags(),
+            Self::RetryOverflow { last } => ResponseFlags::UO | last.response_flags(),
         }
     }
 
@@ -109,6 +117,7 @@ impl Error {
         match self {
             Self::NoCluster | Self::NoHealthyHost | Self::Overflow | Self::UpgradeFailed => true,
             Self::Reset { reset, .. } => reset.is_unprocessed(),
+            Self::RetriesExhausted { last } | Self::RetryOverflow { last } => last.is_retry_safe(),
             _ => false,
         }
     }
@@ -144,6 +153,7 @@ impl Error {
                 LocalReply::upstream_reset(Reset::ConnectionTermination { request_sent: true }, retried, "")
             }
             Self::RetriesExhausted { last } => last.reply(true),
+            Self::RetryOverflow { last } => last.reply(retried).with_flags(ResponseFlags::UO),
         }
     }
 }

@@ -143,7 +143,9 @@ where
         let limited = timeouts.response.is_some() || timeouts.stream.is_some() || timeouts.idle.is_some();
         let deadline = limited.then(|| Deadline {
             // A gRPC deadline does not wait for the end of the request.
-            response: timeouts.response.map(|limit| Timer::start(limit, upload.clone().filter(|_| !timeouts.from_grpc))),
+            response: timeouts
+                .response
+                .map(|limit| Timer::start(limit, upload.clone().filter(|_| !timeouts.from_grpc))),
             stream: timeouts.stream.map(|limit| Timer::start(limit, None)),
             idle: timeouts.idle.map(|limit| IdleTimer::start(limit, upload)),
         });

@@ -32,6 +32,8 @@ pub(crate) struct H2Pool {
     /// Serialises changes of `open` and of `connecting`.
     change: Mutex<Connecting>,
     waiters: Waiters,
+    /// Streams that the peer allowed on an earlier connection: what the next one starts with.
+    learned: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +63,13 @@ pub(crate) struct H2Stream {
 
 impl H2Pool {
     pub(super) fn new(settings: Arc<Settings>) -> Arc<Self> {
-        Arc::new(Self { settings, open: ArcSwap::default(), change: Mutex::default(), waiters: Waiters::default() })
+        Arc::new(Self {
+            settings,
+            open: ArcSwap::default(),
+            change: Mutex::default(),
+            waiters: Waiters::default(),
+            learned: AtomicUsize::new(ASSUMED_STREAMS),
+        })
     }
 
     /// A place on an open connection, if one is free.
@@ -103,7 +111,7 @@ impl H2Pool {
     fn connect_if_needed(self: &Arc<Self>, target: &Target) {
         let admission = {
             let mut connecting = self.lock();
-            let per_connection = (self.settings.http2.max_concurrent_streams as usize).clamp(1, ASSUMED_STREAMS);
+            let per_connection = self.first_limit();
             if self.waiters.len() <= connecting.0 * per_connection {
                 return;
             }
@@ -150,7 +158,7 @@ impl H2Pool {
         let entry = Arc::new(H2Connection {
             send,
             active: AtomicUsize::new(0),
-            limit: AtomicUsize::new(most.min(ASSUMED_STREAMS)),
+            limit: AtomicUsize::new(self.first_limit()),
             left: AtomicU32::new(self.settings.http.max_requests_per_connection.unwrap_or(u32::MAX)),
             draining: AtomicBool::new(false),
             checked: AtomicBool::new(false),
@@ -164,6 +172,12 @@ impl H2Pool {
         }
         self.waiters.wake(entry.limit.load(Ordering::Relaxed));
         entry
+    }
+
+    /// Streams on a connection whose peer has not said yet how many it allows.
+    fn first_limit(&self) -> usize {
+        let most = self.settings.http2.max_concurrent_streams as usize;
+        most.min(self.learned.load(Ordering::Relaxed)).clamp(1, ASSUMED_STREAMS)
     }
 
     fn change_open(&self, change: impl FnOnce(&mut Vec<Arc<H2Connection>>)) {
@@ -294,7 +308,12 @@ impl H2Connection {
 
     /// Asks what the peer allows by now.
     fn allows(&self, active: usize) -> bool {
-        let limit = self.send.current_max_send_streams().min(self.most);
+        let peer = self.send.current_max_send_streams();
+        // Before its SETTINGS have arrived this is only what was assumed.
+        if peer == ASSUMED_STREAMS && !self.checked.load(Ordering::Relaxed) {
+            return false;
+        }
+        let limit = peer.min(self.most);
         self.limit.store(limit, Ordering::Relaxed);
         active < limit
     }
@@ -316,10 +335,11 @@ impl H2Stream {
         self.pool.retire(&self.connection);
     }
 
-    /// The peer's SETTINGS have arrived with its first response: from now on its own limit holds.
+    /// The peer's SETTINGS have arrived with its first answer: from now on its own limit holds.
     pub(crate) fn response_started(&self) {
         if !self.connection.checked.swap(true, Ordering::Relaxed) {
             self.connection.allows(0);
+            self.pool.learned.store(self.connection.send.current_max_send_streams(), Ordering::Relaxed);
         }
     }
 }

@@ -17,12 +17,8 @@ use crate::server::{H1Server, H2Server, answer};
 
 fn limited(cluster: Cluster, max_connections: u32) -> Cluster {
     let mut cluster = cluster;
-    cluster.circuit_breakers.default = Thresholds {
-        max_connections,
-        max_requests: 10_000,
-        max_pending_requests: 10_000,
-        ..Thresholds::default()
-    };
+    cluster.circuit_breakers.default =
+        Thresholds { max_connections, max_requests: 10_000, max_pending_requests: 10_000, ..Thresholds::default() };
     cluster
 }
 
@@ -72,7 +68,9 @@ async fn r05_a_thousand_requests_given_up_over_http1_leave_nothing_behind() {
 async fn r05_a_thousand_requests_given_up_over_http2_leave_nothing_behind() {
     let (answering, may_answer) = watch::channel(false);
     let server = H2Server::serve(
-        |builder| drop(builder.max_concurrent_streams(50)),
+        |builder| {
+            builder.max_concurrent_streams(50);
+        },
         move |_, mut respond| {
             let mut may_answer = may_answer.clone();
             async move {
@@ -126,8 +124,8 @@ async fn a_response_that_is_not_read_to_its_end_gives_its_place_back() {
     let server = H2Server::serve(
         |_| {},
         |_, mut respond| async move {
-            let _open = respond.send_response(http::Response::new(()), false);
-            let _ = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+            let mut open = respond.send_response(http::Response::new(()), false).unwrap();
+            let _ = std::future::poll_fn(|cx| open.poll_reset(cx)).await;
         },
     )
     .await;

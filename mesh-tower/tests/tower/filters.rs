@@ -52,7 +52,8 @@ const OUT: HeaderName = HeaderName::from_static("x-out");
 
 impl Filter for Mark {
     fn on_request(&self, cx: &mut RequestCx<'_>) -> FilterStep {
-        let what = cx.route_config.map_or_else(|| self.0.to_string(), |config| format!("{}+{}", self.0, config.type_url));
+        let what =
+            cx.route_config.map_or_else(|| self.0.to_string(), |config| format!("{}+{}", self.0, config.type_url));
         cx.head.headers.append(IN, HeaderValue::from_str(&what).unwrap());
         FilterStep::Continue
     }
@@ -68,7 +69,8 @@ struct Reply;
 
 impl Filter for Reply {
     fn on_request(&self, _: &mut RequestCx<'_>) -> FilterStep {
-        let reply = LocalReply::new(StatusCode::IM_A_TEAPOT, Bytes::from_static(b"short"), "by_filter", ResponseFlags::FI);
+        let reply =
+            LocalReply::new(StatusCode::IM_A_TEAPOT, Bytes::from_static(b"short"), "by_filter", ResponseFlags::FI);
         FilterStep::Reply(Box::new(reply))
     }
 }
@@ -176,10 +178,12 @@ async fn an_answer_of_the_router_itself_passes_the_filters_too() {
 #[tokio::test]
 async fn a_filter_is_off_by_its_entry_or_its_route_and_on_by_its_route() {
     let server = telling().await;
-    let say = |disabled, type_url: &str| FilterOverride { disabled, type_url: type_url.into(), ..FilterOverride::default() };
+    let say =
+        |disabled, type_url: &str| FilterOverride { disabled, type_url: type_url.into(), ..FilterOverride::default() };
     let mut special = route("/special", forward("c"));
     special.per_filter_config =
-        [("mark-1".into(), say(true, "")), ("mark-2".into(), say(false, "on")), ("mark-3".into(), say(false, "own"))].into();
+        [("mark-1".into(), say(true, "")), ("mark-2".into(), say(false, "on")), ("mark-3".into(), say(false, "own"))]
+            .into();
     let setup = Setup::new(vec![http1("c", server.address)], vec![special, route("/", forward("c"))]);
     let off = HttpFilter { disabled: true, ..filter("mark-2") };
     let client = Mesh::new(setup_with(setup, vec![filter("mark-1"), off, filter("mark-3")])).client();
@@ -201,8 +205,7 @@ fn at_hop(hop: u32) -> Route {
 async fn a_filter_may_have_the_route_chosen_anew() {
     let (first, second) = (telling().await, telling().await);
     let mut hopped = with_header(route("/", forward("second")));
-    hopped.matches.headers =
-        vec![HeaderMatcher::new("x-hop", HeaderSpecifier::String(StringMatcher::exact("1")))];
+    hopped.matches.headers = vec![HeaderMatcher::new("x-hop", HeaderSpecifier::String(StringMatcher::exact("1")))];
     let setup = Setup::new(
         vec![http1("first", first.address), http1("second", second.address)],
         vec![hopped, route("/", forward("first"))],

@@ -65,9 +65,12 @@ async fn a_call_whose_connection_breaks_is_unavailable() {
 
 #[tokio::test]
 async fn a_call_that_takes_too_long_ends_with_the_routes_timeout() {
-    let server = H2Server::serve(|_| {}, |_, mut respond| async move {
-        let _ = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
-    })
+    let server = H2Server::serve(
+        |_| {},
+        |_, mut respond| async move {
+            let _ = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+        },
+    )
     .await;
     let forward = Forward { timeout: Some(Duration::from_millis(50)), ..forward("c") };
     let setup = Setup::new(vec![http2("c", server.address)], vec![route("/", forward)]);

@@ -28,7 +28,11 @@ async fn a_unary_call_brings_its_trailers_back() {
             assert_eq!(request.uri().path(), "/pkg.Service/Method");
             assert_eq!(request.uri().authority().unwrap(), HOST);
             let body = within(request.into_body().data()).await.unwrap().unwrap();
-            answer_with(&mut respond, body, HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]));
+            answer_with(
+                &mut respond,
+                body,
+                HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]),
+            );
         },
     )
     .await;
@@ -82,7 +86,9 @@ async fn a_server_that_does_not_read_holds_the_callers_body_back() {
     let reading = Arc::new(Semaphore::new(0));
     let may_read = Arc::clone(&reading);
     let server = H2Server::serve(
-        |builder| drop(builder.initial_window_size(65_535)),
+        |builder| {
+            builder.initial_window_size(65_535);
+        },
         move |request, mut respond| {
             let may_read = Arc::clone(&may_read);
             async move {
@@ -155,17 +161,20 @@ async fn a_caller_who_does_not_read_holds_the_server_back() {
 
 #[tokio::test]
 async fn a_connection_that_dies_between_requests_fails_nobody() {
-    let server = H2Server::start(|_| {}, |number, mut connection| async move {
-        while let Some(Ok((_, mut respond))) = connection.accept().await {
-            answer(&mut respond, format!("{number}"));
-            if number < 3 {
-                // The answer is flushed, then the connection is gone without a GOAWAY.
-                let flushed = std::future::poll_fn(|cx| connection.poll_closed(cx));
-                let _ = tokio::time::timeout(std::time::Duration::from_millis(20), flushed).await;
-                return;
+    let server = H2Server::start(
+        |_| {},
+        |number, mut connection| async move {
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                answer(&mut respond, format!("{number}"));
+                if number < 3 {
+                    // The answer is flushed, then the connection is gone without a GOAWAY.
+                    let flushed = std::future::poll_fn(|cx| connection.poll_closed(cx));
+                    let _ = tokio::time::timeout(std::time::Duration::from_millis(20), flushed).await;
+                    return;
+                }
             }
-        }
-    })
+        },
+    )
     .await;
     let mesh = Mesh::new(Setup::to(http2("c", server.address)));
     let client = mesh.client();

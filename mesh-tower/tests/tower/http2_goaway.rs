@@ -14,27 +14,30 @@ async fn n08_a_graceful_goaway_fails_nobody() {
     let (go_away, release) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
     let held = Arc::new(AtomicUsize::new(0));
     let (asked, released, holding) = (Arc::clone(&go_away), Arc::clone(&release), Arc::clone(&held));
-    let server = H2Server::start(|_| {}, move |number, mut connection| {
-        let (asked, released, holding) = (Arc::clone(&asked), Arc::clone(&released), Arc::clone(&holding));
-        async move {
-            loop {
-                tokio::select! {
-                    () = asked.notified(), if number == 1 => connection.graceful_shutdown(),
-                    accepted = connection.accept() => {
-                        let Some(Ok((request, mut respond))) = accepted else { return };
-                        let (released, holding) = (Arc::clone(&released), Arc::clone(&holding));
-                        tokio::spawn(async move {
-                            if request.uri().path() == "/held" {
-                                holding.fetch_add(1, Ordering::SeqCst);
-                                released.acquire().await.unwrap().forget();
-                            }
-                            answer(&mut respond, format!("{number}"));
-                        });
+    let server = H2Server::start(
+        |_| {},
+        move |number, mut connection| {
+            let (asked, released, holding) = (Arc::clone(&asked), Arc::clone(&released), Arc::clone(&holding));
+            async move {
+                loop {
+                    tokio::select! {
+                        () = asked.notified(), if number == 1 => connection.graceful_shutdown(),
+                        accepted = connection.accept() => {
+                            let Some(Ok((request, mut respond))) = accepted else { return };
+                            let (released, holding) = (Arc::clone(&released), Arc::clone(&holding));
+                            tokio::spawn(async move {
+                                if request.uri().path() == "/held" {
+                                    holding.fetch_add(1, Ordering::SeqCst);
+                                    released.acquire().await.unwrap().forget();
+                                }
+                                answer(&mut respond, format!("{number}"));
+                            });
+                        }
                     }
                 }
             }
-        }
-    })
+        },
+    )
     .await;
     let client = Mesh::new(Setup::to(http2("c", server.address))).client();
     let in_flight = tokio::spawn({
@@ -60,7 +63,11 @@ async fn n08_a_graceful_goaway_fails_nobody() {
 async fn n08_a_hard_goaway_is_retried_on_another_connection_once() {
     let server = FrameServer::start(|mut frames| async move {
         let stream = frames.request().await?;
-        if frames.number % 2 == 1 { frames.go_away(0).await? } else { frames.ok(stream).await? }
+        if frames.number % 2 == 1 {
+            frames.go_away(0).await?
+        } else {
+            frames.ok(stream).await?
+        }
         while frames.next().await.is_some() {}
         Some(())
     })
@@ -82,8 +89,7 @@ async fn n08_a_server_that_always_goes_away_is_asked_once_more_and_no_more() {
     let answer = ask(&Mesh::new(setup).client(), call("/")).await;
     assert_eq!(answer.outcome(), (200, "URX,UR".to_owned()));
     assert_eq!(answer.header("grpc-status"), "14");
-    let message =
-        "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: remote refused stream reset";
+    let message = "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: remote refused stream reset";
     assert_eq!(answer.header("grpc-message"), message);
     assert_eq!(server.connections(), 2);
 }

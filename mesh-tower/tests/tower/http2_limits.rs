@@ -8,14 +8,16 @@ use mesh_core::state::Load;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::mesh::{Mesh, Setup, ask, call, eventually, http2};
+use crate::mesh::{Mesh, Setup, ask, call, eventually, http2, retrying, route};
 use crate::server::{FrameServer, H2Server, answer};
 
 /// A server that answers when so many requests are there at once.
 async fn meeting(requests: usize, most_streams: u32) -> H2Server {
     let barrier = Arc::new(Barrier::new(requests));
     H2Server::serve(
-        |builder| drop(builder.max_concurrent_streams(most_streams)),
+        |builder| {
+            builder.max_concurrent_streams(most_streams);
+        },
         move |request, mut respond| {
             let barrier = Arc::clone(&barrier);
             async move {
@@ -43,8 +45,11 @@ async fn all_answered(mesh: &Mesh, path: &'static str, requests: usize) {
 #[tokio::test]
 async fn n09_a_peer_of_one_stream_gets_a_connection_for_each() {
     let server = meeting(3, 1).await;
-    let mesh = Mesh::new(Setup::to(http2("c", server.address)));
-    // Before the peer's settings are known requests wait on one connection; none fails.
+    let retrying = retrying("c", "refused-stream", 5);
+    let mut cluster = http2("c", server.address);
+    cluster.circuit_breakers.default.max_retries = 100;
+    let mesh = Mesh::new(Setup::new(vec![cluster], vec![route("/", retrying)]));
+    // Before the peer's settings are known it may refuse a stream, which is safe to send again.
     all_answered(&mesh, "/", 5).await;
     all_answered(&mesh, "/meet", 3).await;
     assert!(server.connections() >= 3);
@@ -110,7 +115,7 @@ async fn n04_a_connection_that_answers_no_ping_is_closed() {
         Some(())
     })
     .await;
-    let keepalive = Http2Keepalive { interval: Duration::from_millis(50), timeout: Duration::from_millis(50) };
+    let keepalive = Http2Keepalive { interval: Duration::from_millis(300), timeout: Duration::from_millis(300) };
     let http2_options = Http2Options { keepalive: Some(keepalive), ..Http2Options::default() };
     let mesh = Mesh::new(Setup::to(Cluster { http2: http2_options, ..http2("c", server.address) }));
     let answer = ask(&mesh.client(), call("/")).await;

@@ -37,10 +37,7 @@ struct Served {
 }
 
 /// Serves an application that echoes, on a port that `listener` makes configuration for.
-async fn served(
-    listener: impl FnOnce(u16) -> Option<Listener>,
-    change: impl FnOnce(&mut ServeOptions),
-) -> Served {
+async fn served(listener: impl FnOnce(u16) -> Option<Listener>, change: impl FnOnce(&mut ServeOptions)) -> Served {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = port.local_addr().unwrap();
     let mut store = SnapshotStore::default();
@@ -64,7 +61,8 @@ async fn served(
                 released.acquire().await.unwrap().forget();
             }
             let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-            let response = Response::builder().header("x-peer", seen.to_string()).header("x-expects", expects.to_string());
+            let response =
+                Response::builder().header("x-peer", seen.to_string()).header("x-expects", expects.to_string());
             Ok::<_, Infallible>(response.body(Full::new(body)).unwrap())
         }
     });
@@ -177,7 +175,8 @@ async fn an_expectation_is_answered_before_the_body_and_not_shown_to_the_applica
     let served = served(open, |_| {}).await;
     let answer = within(async {
         let mut stream = TcpStream::connect(served.address).await.unwrap();
-        let head = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
+        let head =
+            "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut interim = [0; 25];
         stream.read_exact(&mut interim).await.unwrap();

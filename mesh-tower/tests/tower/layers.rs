@@ -13,9 +13,7 @@ use mesh_core::exchange::{Attempt, Filtered, Picked, Routed, Sendable};
 use mesh_core::resource::cluster::UpstreamProtocol;
 use mesh_tower::body::UploadBody;
 use mesh_tower::outbound::retry::ReplayBody;
-use mesh_tower::{
-    BalanceLayer, CircuitBreakerLayer, Error, FiltersLayer, RetryLayer, RouteLayer, TimeoutLayer,
-};
+use mesh_tower::{BalanceLayer, CircuitBreakerLayer, Error, FiltersLayer, RetryLayer, RouteLayer, TimeoutLayer};
 use tower::{Layer, Service, ServiceExt};
 
 use crate::mesh::{Mesh, Setup, cluster, get, retry_policy, within};
@@ -160,7 +158,8 @@ async fn balance_calls_what_was_made_ready_with_a_host_and_refuses_without_one()
         });
         let record = Arc::clone(&probe.record);
         let balanced = BalanceLayer::new().layer(probe);
-        let service = RouteLayer::new(mesh.store).layer(FiltersLayer::new().layer(RetryLayer::from_route().layer(balanced)));
+        let service =
+            RouteLayer::new(mesh.store).layer(FiltersLayer::new().layer(RetryLayer::from_route().layer(balanced)));
         (record, service)
     };
     let (record, service) = picking(&["127.0.0.1:9".parse().unwrap()]);

@@ -267,6 +267,15 @@ where
     .await
 }
 
+/// As [`ask`], on a task of its own.
+pub(crate) fn ask_aside<B>(client: Outbound, request: Request<B>) -> tokio::task::JoinHandle<Answer>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<mesh_tower::BoxError>,
+{
+    tokio::spawn(async move { ask(&client, request).await })
+}
+
 /// Reads a response to its end.
 pub(crate) async fn read<B: Body<Data = Bytes>>(response: Response<B>) -> Result<Answer, B::Error> {
     let (head, body) = response.into_parts();

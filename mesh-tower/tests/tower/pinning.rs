@@ -9,7 +9,9 @@ use mesh_core::snapshot::{Change, Update};
 use mesh_tower::BoxError;
 
 use crate::filters::{filter, gate, setup_with};
-use crate::mesh::{HOST, Mesh, Setup, ask, eventually, forward, get, http1, retrying, route, routes, within};
+use crate::mesh::{
+    HOST, Mesh, Setup, ask, ask_aside, eventually, forward, get, http1, retrying, route, routes, within,
+};
 use crate::server::H1Server;
 
 async fn saying(what: &'static str) -> H1Server {
@@ -65,13 +67,11 @@ async fn a_push_between_two_tries_does_not_reach_the_second_one() {
     })
     .await;
     let second = saying("v2").await;
-    let mut mesh = Mesh::new(Setup::new(vec![http1("v1", first.address)], vec![route("/", retrying("v1", "reset", 1))]));
+    let mut mesh =
+        Mesh::new(Setup::new(vec![http1("v1", first.address)], vec![route("/", retrying("v1", "reset", 1))]));
     let (mut sender, body) = Channel::<Bytes, BoxError>::new(1);
     let request = Request::post(format!("http://{HOST}/")).body(body).unwrap();
-    let under_way = tokio::spawn({
-        let client = mesh.client();
-        async move { ask(&client, request).await }
-    });
+    let under_way = ask_aside(mesh.client(), request);
     sender.send_data(Bytes::from_static(b"body")).await.unwrap();
     eventually("the first try is sent", || first.connections() == 1).await;
     mesh.publish(second_version(&second));

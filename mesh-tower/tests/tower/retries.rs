@@ -9,7 +9,9 @@ use mesh_core::resource::retry::RetryPolicy;
 use mesh_core::resource::route::{Forward, VirtualHost};
 use mesh_core::state::Load;
 
-use crate::mesh::{Mesh, Setup, ask, call, cluster, eventually, forward, get, http1, http2, retry_policy, retrying, route};
+use crate::mesh::{
+    Mesh, Setup, ask, call, cluster, eventually, forward, get, http1, http2, retry_policy, retrying, route,
+};
 use crate::server::{H1Server, H2Server};
 
 /// Answers the first `failures` requests with 503, and says which request it was and what came with it.
@@ -71,6 +73,16 @@ async fn a_retry_that_the_limits_refuse_passes_the_response_with_an_overflow_fla
 }
 
 #[tokio::test]
+async fn a_reset_whose_retry_the_limits_refuse_carries_both_flags() {
+    let mut cluster = http1("c", crate::server::refused_address().await);
+    cluster.circuit_breakers.default = Thresholds { max_retries: 0, ..Thresholds::default() };
+    let mesh = Mesh::new(Setup::new(vec![cluster], vec![route("/", retrying("c", "connect-failure", 2))]));
+    let answer = ask(&mesh.client(), get("/")).await;
+    assert_eq!((answer.outcome(), answer.header("x-envoy-overloaded")), ((503, "UF,UO".to_owned()), ""));
+    assert!(answer.text().ends_with("headers. reset reason: remote connection failure"), "{}", answer.text());
+}
+
+#[tokio::test]
 async fn an_overflow_is_returned_at_once() {
     let (server, calls) = failing(0).await;
     let mut cluster = http1("c", server.address);
@@ -93,7 +105,7 @@ async fn a_try_that_takes_too_long_is_given_up_for_the_next_one() {
         connection.closed().await;
     })
     .await;
-    let per_try_timeout = Some(Duration::from_millis(100));
+    let per_try_timeout = Some(Duration::from_secs(1));
     let policy = RetryPolicy { per_try_timeout, ..retry_policy("reset", 2) };
     let forward = Forward { retry_policy: Some(Arc::new(policy)), ..forward("c") };
     let mesh = Mesh::new(Setup::new(vec![http1("c", server.address)], vec![route("/", forward)]));
@@ -121,11 +133,8 @@ async fn the_routes_timeout_cuts_the_back_off() {
     let mut policy = retry_policy("5xx", 5);
     policy.base_interval = Some(Duration::from_secs(3600));
     policy.max_interval = Some(Duration::from_secs(3600));
-    let forward = Forward {
-        timeout: Some(Duration::from_millis(100)),
-        retry_policy: Some(Arc::new(policy)),
-        ..Forward::to("c")
-    };
+    let forward =
+        Forward { timeout: Some(Duration::from_millis(100)), retry_policy: Some(Arc::new(policy)), ..Forward::to("c") };
     let mesh = Mesh::new(Setup::new(vec![http1("c", server.address)], vec![route("/", forward)]));
     let answer = ask(&mesh.client(), get("/")).await;
     assert_eq!((answer.outcome(), &*answer.info.details), ((504, "UT".to_owned()), "response_timeout"));
@@ -156,18 +165,22 @@ async fn grpc_status_is_retried_only_in_a_trailers_only_response() {
     for (in_headers, attempts) in [(true, 3), (false, 1)] {
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
-        let server = H2Server::serve(|_| {}, move |_, mut respond| {
-            counted.fetch_add(1, Ordering::SeqCst);
-            async move {
-                let status = || "14".parse().unwrap();
-                let response = http::Response::builder().header("content-type", "application/grpc");
-                if in_headers {
-                    let _ = respond.send_response(response.header("grpc-status", "14").body(()).unwrap(), true);
-                } else if let Ok(mut stream) = respond.send_response(response.body(()).unwrap(), false) {
-                    let _ = stream.send_trailers([("grpc-status".parse().unwrap(), status())].into_iter().collect());
+        let server = H2Server::serve(
+            |_| {},
+            move |_, mut respond| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                async move {
+                    let status = || "14".parse().unwrap();
+                    let response = http::Response::builder().header("content-type", "application/grpc");
+                    if in_headers {
+                        let _ = respond.send_response(response.header("grpc-status", "14").body(()).unwrap(), true);
+                    } else if let Ok(mut stream) = respond.send_response(response.body(()).unwrap(), false) {
+                        let _ =
+                            stream.send_trailers([("grpc-status".parse().unwrap(), status())].into_iter().collect());
+                    }
                 }
-            }
-        })
+            },
+        )
         .await;
         let setup = Setup::new(vec![http2("c", server.address)], vec![route("/", retrying("c", "unavailable", 2))]);
         let answer = ask(&Mesh::new(setup).client(), call("/")).await;

@@ -34,9 +34,13 @@ async fn failing_once() -> (H1Server, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn a_body_up_to_the_limit_is_sent_again_and_a_larger_one_is_not() {
-    for (limit, length, is_retried) in
-        [(None, 64 << 10, true), (None, (64 << 10) + 1, false), (Some(4), 4, true), (Some(4), 5, false), (Some(0), 1, false)]
-    {
+    for (limit, length, is_retried) in [
+        (None, 64 << 10, true),
+        (None, (64 << 10) + 1, false),
+        (Some(4), 4, true),
+        (Some(4), 5, false),
+        (Some(0), 1, false),
+    ] {
         let (server, calls) = failing_once().await;
         let mut route = route("/", retrying("c", "5xx", 1));
         route.request_body_buffer_limit = limit;
@@ -54,23 +58,26 @@ async fn a_retry_while_the_caller_is_still_sending_gets_the_beginning_and_the_re
     let retried = Arc::new(Notify::new());
     let begun = Arc::clone(&retried);
     let calls = Arc::new(AtomicUsize::new(0));
-    let server = H2Server::serve(|_| {}, move |request, mut respond| {
-        let (begun, is_first) = (Arc::clone(&begun), calls.fetch_add(1, Ordering::SeqCst) == 0);
-        async move {
-            let mut body = request.into_body();
-            let mut all = body.data().await.unwrap().unwrap().to_vec();
-            if is_first {
-                let response = http::Response::builder().status(503).body(()).unwrap();
-                let _ = respond.send_response(response, true);
-                return;
+    let server = H2Server::serve(
+        |_| {},
+        move |request, mut respond| {
+            let (begun, is_first) = (Arc::clone(&begun), calls.fetch_add(1, Ordering::SeqCst) == 0);
+            async move {
+                let mut body = request.into_body();
+                let mut all = body.data().await.unwrap().unwrap().to_vec();
+                if is_first {
+                    let response = http::Response::builder().status(503).body(()).unwrap();
+                    let _ = respond.send_response(response, true);
+                    return;
+                }
+                begun.notify_one();
+                while let Some(Ok(data)) = body.data().await {
+                    all.extend_from_slice(&data);
+                }
+                answer(&mut respond, all);
             }
-            begun.notify_one();
-            while let Some(Ok(data)) = body.data().await {
-                all.extend_from_slice(&data);
-            }
-            answer(&mut respond, all);
-        }
-    })
+        },
+    )
     .await;
     let setup = Setup::new(vec![http2("c", server.address)], vec![route("/", retrying("c", "5xx", 1))]);
     let client = Mesh::new(setup).client();
@@ -119,7 +126,7 @@ async fn an_http1_try_that_broke_hands_its_open_body_on() {
 async fn a_try_is_not_given_up_while_the_caller_is_still_sending() {
     let (server, calls) = failing_once().await;
     calls.store(1, Ordering::SeqCst);
-    let per_try = Duration::from_millis(100);
+    let per_try = Duration::from_millis(400);
     let policy = RetryPolicy { per_try_timeout: Some(per_try), ..retry_policy("reset", 3) };
     let forward = Forward { retry_policy: Some(Arc::new(policy)), ..forward("c") };
     let client = Mesh::new(Setup::new(vec![http1("c", server.address)], vec![route("/", forward)])).client();
@@ -127,7 +134,7 @@ async fn a_try_is_not_given_up_while_the_caller_is_still_sending() {
     let request = Request::post(format!("http://{HOST}/")).body(body).unwrap();
     let sending = async {
         sender.send_data(Bytes::from_static(b"slow")).await.unwrap();
-        tokio::time::sleep(3 * per_try).await;
+        tokio::time::sleep(2 * per_try).await;
         drop(sender);
     };
     let (answer, ()) = tokio::join!(ask(&client, request), sending);

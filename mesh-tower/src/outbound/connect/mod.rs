@@ -163,7 +163,7 @@ where
                 match settle_h1(result, lease) {
                     Ok(settled) => Poll::Ready(settled),
                     Err(request) => {
-                        self.state = State::Boxed(Box::pin(send_h1(request, pool, target)));
+                        self.state = State::Boxed(Box::pin(send_h1(*request, pool, target)));
                         self.poll(cx)
                     }
                 }
@@ -182,10 +182,9 @@ where
                     Err(error) => {
                         let reset = h2_reset(&error);
                         if reset == Reset::RemoteRefused
-                            && error.is_go_away()
                             && let Some(stream) = stream
                         {
-                            stream.retire();
+                            if error.is_go_away() { stream.retire() } else { stream.response_started() }
                         }
                         return Poll::Ready(Err(Error::Reset { reset, source: Some(error.into()) }));
                     }
@@ -366,7 +365,7 @@ async fn send_h1(
         let result = sender.try_send_request(request).await.map_err(unsent);
         match settle_h1(result, lease) {
             Ok(settled) => return settled,
-            Err(handed_back) => request = handed_back,
+            Err(handed_back) => request = *handed_back,
         }
     }
 }
@@ -382,7 +381,7 @@ fn unsent(mut error: TrySendError<Request<PoolBody>>) -> Unsent {
 fn settle_h1(
     result: Result<Response<hyper::body::Incoming>, Unsent>,
     lease: H1Lease,
-) -> Result<Result<Response<UpstreamBody>, Error>, Request<PoolBody>> {
+) -> Result<Result<Response<UpstreamBody>, Error>, Box<Request<PoolBody>>> {
     match result {
         Ok(mut response) => {
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -391,7 +390,7 @@ fn settle_h1(
             Ok(Ok(response.map(|body| UpstreamBody::h1(body, lease))))
         }
         // An idle connection that had died takes nothing with it: hyper hands the request back unsent.
-        Err((_, Some(request))) if lease.is_reused() => Err(request),
+        Err((_, Some(request))) if lease.is_reused() => Err(Box::new(request)),
         // The caller's body failed, not the connection.
         Err((error, _)) if error.is_user() => Ok(Err(Error::RequestBody(error.into()))),
         Err((error, request)) => {

@@ -207,10 +207,10 @@ fn after<P: Plan, B: Body<Data = Bytes>, RB>(
                 return None;
             }
             match plan.admit_retry() {
-                Ok(admission) => {
+                Ok(admission) => spare.slot.claim().then(|| {
                     spare.admission = admission;
-                    Some(wait)
-                }
+                    wait
+                }),
                 Err(_) => {
                     mark(result, Marked::Overflow);
                     None
@@ -234,11 +234,13 @@ fn mark<RB>(result: &mut Result<Response<RB>, Error>, marked: Marked) {
         Ok(response) => {
             response.extensions_mut().insert(marked);
         }
-        Err(error) if marked == Marked::Exhausted => {
-            let last = std::mem::replace(error, Error::TryTimeout);
-            *error = Error::RetriesExhausted { last: Box::new(last) };
+        Err(error) => {
+            let last = Box::new(std::mem::replace(error, Error::TryTimeout));
+            *error = match marked {
+                Marked::Exhausted => Error::RetriesExhausted { last },
+                Marked::Overflow => Error::RetryOverflow { last },
+            };
         }
-        Err(_) => {}
     }
 }
 

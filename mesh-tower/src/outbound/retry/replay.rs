@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -50,10 +50,17 @@ struct Reading<B> {
 pub(super) struct Slot<B>(Arc<Shared<B>>);
 
 struct Shared<B> {
-    /// More was read than may be kept: the body cannot be replayed any more.
-    spilled: AtomicBool,
+    /// One of [`OPEN`], [`SPILLED`], [`CLAIMED`].
+    state: AtomicU8,
     left: Mutex<Left<B>>,
 }
+
+/// A try reads the body, and all that it read is kept.
+const OPEN: u8 = 0;
+/// More was read than may be kept: the body cannot be replayed any more.
+const SPILLED: u8 = 1;
+/// The next try has been decided on: whoever still reads must lose nothing.
+const CLAIMED: u8 = 2;
 
 struct Left<B> {
     kept: Option<Kept<B>>,
@@ -78,7 +85,7 @@ impl<B: Body<Data = Bytes>> ReplayBody<B> {
 
     /// A body of which up to `limit` bytes are kept, and the slot that the next try finds it in.
     pub(super) fn kept(body: B, limit: u64, upload: Option<Upload>) -> (Self, Slot<B>) {
-        let shared = Shared { spilled: AtomicBool::new(false), left: Mutex::new(Left { kept: None, waker: None }) };
+        let shared = Shared { state: AtomicU8::new(OPEN), left: Mutex::new(Left { kept: None, waker: None }) };
         let slot = Slot(Arc::new(shared));
         let kept = Kept { rest: Some(Box::pin(body)), frames: SmallVec::new(), trailers: None, bytes: 0, limit };
         (Self::resume(kept, slot.clone(), upload), slot)
@@ -92,7 +99,12 @@ impl<B: Body<Data = Bytes>> ReplayBody<B> {
 impl<B: Body<Data = Bytes>> Slot<B> {
     /// Whether the body cannot be sent again.
     pub(super) fn is_spilled(&self) -> bool {
-        self.0.spilled.load(Ordering::Acquire)
+        self.0.state.load(Ordering::Acquire) == SPILLED
+    }
+
+    /// Keeps the body for another try, from now on whatever is read of it. False when it spilled before.
+    pub(super) fn claim(&self) -> bool {
+        self.0.state.compare_exchange(OPEN, CLAIMED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// The body for another try, as soon as the transport has dropped its half. `None` when it spilled.
@@ -108,6 +120,7 @@ impl<B: Body<Data = Bytes>> Slot<B> {
         }
         let mut left = self.lock();
         if let Some(kept) = left.kept.take() {
+            self.0.state.store(OPEN, Ordering::Release);
             return Poll::Ready(Some(ReplayBody::resume(kept, self.clone(), upload())));
         }
         left.waker = Some(cx.waker().clone());
@@ -116,6 +129,11 @@ impl<B: Body<Data = Bytes>> Slot<B> {
 }
 
 impl<B> Slot<B> {
+    /// Gives up replaying. False when the next try has been decided on already.
+    fn spill(&self) -> bool {
+        self.0.state.compare_exchange(OPEN, SPILLED, Ordering::AcqRel, Ordering::Acquire) != Err(CLAIMED)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Left<B>> {
         self.0.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -190,14 +208,18 @@ impl<B: Body<Data = Bytes>> Reading<B> {
                 Some(Err(error)) => {
                     // What the caller could not give once it cannot give again.
                     kept.rest = None;
-                    self.slot.0.spilled.store(true, Ordering::Release);
+                    self.slot.0.state.store(SPILLED, Ordering::Release);
                     return Poll::Ready(Some(Err(error)));
                 }
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         kept.bytes = kept.bytes.saturating_add(data.len() as u64);
                         if kept.bytes > kept.limit {
-                            self.slot.0.spilled.store(true, Ordering::Release);
+                            if !self.slot.spill() {
+                                // This try is over, and whoever reads for it is about to go.
+                                kept.frames.push(data);
+                                return Poll::Pending;
+                            }
                             kept.frames.clear();
                             self.at = 0;
                         } else {
@@ -294,6 +316,17 @@ mod tests {
         assert_eq!(first.collect().await.unwrap().to_bytes(), "hello");
         assert!(slot.is_spilled());
         assert!(matches!(again(&slot), Poll::Ready(None)));
+    }
+
+    #[tokio::test]
+    async fn what_is_read_after_the_next_try_was_decided_on_is_not_lost() {
+        let (mut first, slot) = ReplayBody::kept(Full::new(Bytes::from_static(b"hello")), 4, None);
+        assert!(slot.claim());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut first).poll_frame(&mut cx).is_pending(), "five bytes of four: not sent, and kept");
+        drop(first);
+        let Poll::Ready(Some(second)) = again(&slot) else { panic!("the first try is over") };
+        assert_eq!(second.collect().await.unwrap().to_bytes(), "hello");
     }
 
     #[test]

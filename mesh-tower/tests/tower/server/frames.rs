@@ -37,7 +37,6 @@ pub(crate) struct Frame {
     pub(crate) kind: u8,
     pub(crate) flags: u8,
     pub(crate) stream: u32,
-    pub(crate) payload: Vec<u8>,
 }
 
 impl Frame {
@@ -60,6 +59,7 @@ impl FrameServer {
         running.spawn(async move {
             let mut scripts = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).unwrap();
                 let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
                 let mut frames = Frames { number, stream };
                 if frames.preface().await.is_some() {
@@ -98,7 +98,7 @@ impl Frames {
         if head[3] == kind::SETTINGS && head[4] & 1 == 0 {
             self.send(kind::SETTINGS, 1, 0, &[]).await?;
         }
-        Some(Frame { kind: head[3], flags: head[4], stream, payload })
+        Some(Frame { kind: head[3], flags: head[4], stream })
     }
 
     /// The next frame that ends a request; its stream.

@@ -44,6 +44,7 @@ impl H1Server {
         running.spawn(async move {
             let mut scripts = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).unwrap();
                 let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
                 scripts.spawn(script(H1Connection { number, stream, buffer: Vec::new() }));
             }
@@ -127,8 +128,8 @@ impl H1Connection {
 
     /// A response with a body of known length.
     pub(crate) async fn respond(&mut self, status: u16, body: &[u8]) {
-        self.send(&format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len())).await;
-        let _ = self.stream.write_all(body).await;
+        let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
+        let _ = self.stream.write_all(&[head.as_bytes(), body].concat()).await;
     }
 
     /// Bytes as they are.

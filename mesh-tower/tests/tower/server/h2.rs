@@ -41,6 +41,7 @@ impl H2Server {
         running.spawn(async move {
             let mut scripts = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).unwrap();
                 let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
                 opened.fetch_add(1, Ordering::SeqCst);
                 let opened = Arc::clone(&opened);

@@ -4,9 +4,9 @@ mod frames;
 mod h1;
 mod h2;
 
-pub(crate) use self::frames::{Frame, FrameServer, Frames, kind};
-pub(crate) use self::h1::{H1Connection, H1Server};
-pub(crate) use self::h2::{H2Connection, H2Server, answer, answer_with, echo};
+pub(crate) use self::frames::{FrameServer, kind};
+pub(crate) use self::h1::H1Server;
+pub(crate) use self::h2::{H2Server, answer, answer_with, echo};
 
 use std::net::SocketAddr;
 
