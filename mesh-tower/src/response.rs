@@ -20,6 +20,6 @@ pub struct ResponseInfo {
     pub flags: ResponseFlags,
     /// Envoy's response code details, e.g. `via_upstream` or `no_healthy_upstream`.
     pub details: Cow<'static, str>,
-    /// The cluster, endpoint and number of attempts; `None` when no cluster was chosen.
+    /// The cluster, endpoint and number of attempts; `None` for an answer made here, whatever was tried before.
     pub upstream: Option<Upstream>,
 }

@@ -11,7 +11,7 @@ use crate::mesh::{Mesh, Setup, cluster, get};
 type Unary = <Outbound as Service<http::Request<Full<Bytes>>>>::Future;
 
 /// Bytes. Raise it only with a reason and a measurement.
-const MOST: usize = 2048;
+const MOST: usize = 768;
 
 #[tokio::test]
 async fn the_future_of_a_unary_request_does_not_grow_unnoticed() {
