@@ -20,7 +20,6 @@ sent as        path /v2/reviews/1
                host reviews.internal
                x-tester: yes
                without cookie
-mirror         5% to outbound|9080|v1|reviews.default.svc.cluster.local (no copies are sent yet)
 
 to outbound|9080|v2|reviews.default.svc.cluster.local
   service      Service/default/reviews  shop/10-services.yaml:2
@@ -73,6 +72,17 @@ fn a_request_is_followed_from_its_virtual_host_to_its_endpoints() {
 fn every_cluster_of_a_split_is_shown_with_its_share() {
     let run = mesh(&["explain", "shop", "GET", "http://reviews:9080/x"]);
     assert_eq!((run.out.as_str(), run.code), (SPLIT, 0));
+}
+
+#[test]
+fn a_mirror_is_shown_and_said_to_have_no_effect() {
+    let folder = folder(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{name: http, port: 80}]}\n---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a]\n  http: [{route: [{destination: {host: a}}], mirror: {host: a}, mirrorPercentage: {value: 5}}]\n",
+    );
+    let out = mesh(&["explain", path(&folder), "GET", "http://a/"]).out;
+    assert_eq!(step(&out, "mirror"), "5% to outbound|80||a.default.svc.cluster.local (no copies are sent yet)");
+    let remarks = out.split("\nremarks\n").nth(1).unwrap();
+    assert!(remarks.contains("not in force  RouteAction.request_mirror_policies is not in force"), "{remarks}");
 }
 
 /// The rest of the line behind a label.
