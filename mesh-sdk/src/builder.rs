@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_core::snapshot::RequestCompat;
 use mesh_istio::{MeshConfig, ProxyContext};
 use mesh_tower::pool::Connector;
 use tokio::runtime::Handle;
@@ -31,6 +32,7 @@ pub struct MeshBuilder {
     resolver: Resolver,
     allow_unconfigured_ports: bool,
     drain_timeout: Duration,
+    compat: RequestCompat,
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +57,7 @@ impl MeshBuilder {
             resolver: Resolver(Arc::new(SystemResolver)),
             allow_unconfigured_ports: false,
             drain_timeout: DRAIN_TIMEOUT,
+            compat: RequestCompat::default(),
         }
     }
 
@@ -147,6 +150,14 @@ impl MeshBuilder {
         self
     }
 
+    /// Where this mesh does what users of a library expect instead of what Envoy does; [`RequestCompat::envoy`] is strict
+    /// parity. Default: as users expect.
+    #[must_use]
+    pub const fn request_compat(mut self, compat: RequestCompat) -> Self {
+        self.compat = compat;
+        self
+    }
+
     /// Starts the control thread and waits until the first configuration is in force.
     ///
     /// Objects that are refused do not fail the build: see [`Mesh::findings`] and the page `/coverage`.
@@ -176,6 +187,7 @@ impl MeshBuilder {
             sources: self.sources,
             proxy: self.proxy,
             mesh,
+            compat: self.compat,
             admin,
             resolver: self.resolver,
             view: Arc::clone(&view),

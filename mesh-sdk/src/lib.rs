@@ -65,8 +65,8 @@ pub use self::mesh::{Mesh, Stopped};
 
 pub use mesh_core::engine::local_reply::ResponseFlags;
 pub use mesh_core::exchange::Upstream;
-pub use mesh_core::snapshot::SnapshotStore;
 pub use mesh_core::snapshot::status::StatusBoard;
+pub use mesh_core::snapshot::{GrpcTimeoutStatus, RequestCompat, SnapshotStore};
 pub use mesh_istio::{Compat, Finding, MeshConfig, OutboundTrafficPolicy, Severity};
 pub use mesh_tower::response::ResponseInfo;
 pub use mesh_tower::{BoxError, Error};

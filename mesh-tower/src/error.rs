@@ -93,6 +93,16 @@ impl Error {
         }
     }
 
+    /// Whether a timeout of the route or of the last try passed.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::TryTimeout | Self::Timeout => true,
+            Self::RetriesExhausted { last } => last.is_timeout(),
+            _ => false,
+        }
+    }
+
     /// The flags that Envoy's access log would show.
     #[must_use]
     pub fn response_flags(&self) -> ResponseFlags {

@@ -11,7 +11,7 @@ use crate::engine::facts::{ConnectionFacts, RequestFacts};
 use crate::engine::headers::{FormatContext, UpstreamFacts};
 use crate::engine::routing::RouteDecision;
 use crate::resource::metadata::Metadata;
-use crate::snapshot::{Pin, Table};
+use crate::snapshot::{Pin, RequestCompat, Table};
 
 /// What is needed to finish a response.
 #[derive(Clone, Debug)]
@@ -60,6 +60,12 @@ pub(super) const fn in_process(version: Version) -> ConnectionFacts {
 }
 
 impl Responder {
+    /// Where this mesh differs from Envoy on purpose.
+    #[must_use]
+    pub fn compat(&self) -> RequestCompat {
+        self.pin.compat()
+    }
+
     /// The route's changes to a response's headers.
     pub fn finish<B>(&self, response: &mut Response<B>, upstream: Option<&Upstream>) {
         let Some(table) = self.pin.table(self.place.table) else { return };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::listener::{HttpScope, Inbound, InboundChain, ListenerIndex, TableId, manager};
 use super::slots::Numbers;
-use super::{Cluster, Snapshot, Table};
+use super::{Cluster, RequestCompat, Snapshot, Table};
 use crate::engine::filter::FilterInstance;
 use crate::engine::random::Random;
 use crate::engine::routing::{ClusterId, RouteTable};
@@ -98,6 +98,15 @@ impl Compiler {
     #[must_use]
     pub fn with_filters(mut self, factory: FilterFactory) -> Self {
         self.filters = factory;
+        self
+    }
+
+    /// Decides where snapshots made from now on differ from Envoy on purpose.
+    #[must_use]
+    pub fn with_compat(mut self, compat: RequestCompat) -> Self {
+        let mut current = (*self.current).clone();
+        current.compat = compat;
+        self.current = Arc::new(current);
         self
     }
 

@@ -5,6 +5,7 @@
 //! ([`TableId`], [`ClusterId`]), never by name. What must outlive a snapshot is in [`crate::state`].
 
 mod cluster;
+mod compat;
 mod compiler;
 mod listener;
 mod slots;
@@ -16,6 +17,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use self::cluster::Cluster;
+pub use self::compat::{GrpcTimeoutStatus, RequestCompat};
 pub use self::compiler::{Change, Compiler, FilterFactory, Update};
 pub use self::listener::{AcceptedConnection, HttpScope, InboundChain, TableId};
 pub use self::store::{Pin, SnapshotStore};
@@ -32,6 +34,7 @@ use crate::resource::route::RouteConfiguration;
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     version: u64,
+    compat: RequestCompat,
     listeners: Arc<BTreeMap<Name, Arc<Listener>>>,
     index: Arc<ListenerIndex>,
     tables: Slots<Table>,
@@ -56,6 +59,7 @@ impl Snapshot {
     pub fn empty() -> Self {
         Self {
             version: 0,
+            compat: RequestCompat::default(),
             listeners: Arc::default(),
             index: Arc::default(),
             tables: Slots::default(),
@@ -68,6 +72,12 @@ impl Snapshot {
     #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Where this mesh differs from Envoy on purpose.
+    #[must_use]
+    pub const fn compat(&self) -> RequestCompat {
+        self.compat
     }
 
     /// A route table by number; `None` while its routes have not arrived.

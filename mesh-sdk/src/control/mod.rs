@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
+use mesh_core::snapshot::RequestCompat;
 use mesh_istio::{MeshConfig, ProxyContext};
 use tokio::sync::{oneshot, watch};
 
@@ -25,6 +26,7 @@ pub(crate) struct Plan {
     pub(crate) sources: Vec<SourceConfig>,
     pub(crate) proxy: ProxyContext,
     pub(crate) mesh: MeshConfig,
+    pub(crate) compat: RequestCompat,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) resolver: Resolver,
     pub(crate) view: Arc<View>,

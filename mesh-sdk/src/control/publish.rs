@@ -12,7 +12,7 @@ use bytes::Bytes;
 use mesh_core::resource::cluster::Cluster;
 use mesh_core::resource::endpoint::ClusterLoadAssignment;
 use mesh_core::resource::{Name, ResourceKind, ResourceName};
-use mesh_core::snapshot::{Compiler, Snapshot, Update};
+use mesh_core::snapshot::{Compiler, RequestCompat, Snapshot, Update};
 use mesh_istio::{Finding, Lowered, MeshConfig, Object, ProxyContext, Severity, World, lower};
 use mesh_proto::canonical;
 use mesh_proto::prost;
@@ -38,11 +38,11 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(proxy: ProxyContext, mesh: MeshConfig, view: Arc<View>) -> Self {
+    pub(crate) fn new(proxy: ProxyContext, mesh: MeshConfig, compat: RequestCompat, view: Arc<View>) -> Self {
         Self {
             proxy,
             mesh,
-            compiler: Compiler::new(fastrand::u64(..)),
+            compiler: Compiler::new(fastrand::u64(..)).with_compat(compat),
             view,
             judged: BTreeMap::new(),
             said: BTreeSet::new(),
@@ -219,7 +219,12 @@ mod tests {
     use crate::source::read_literal;
 
     fn publisher() -> Publisher {
-        Publisher::new(ProxyContext::new("default"), MeshConfig::default(), Arc::new(View::new("test".to_owned())))
+        Publisher::new(
+            ProxyContext::new("default"),
+            MeshConfig::default(),
+            RequestCompat::default(),
+            Arc::new(View::new("test".to_owned())),
+        )
     }
 
     fn reading(services: &[(&str, u16)]) -> [Reading; 1] {

@@ -20,7 +20,7 @@ pub(super) async fn run(plan: Plan, first: oneshot::Sender<Result<Started, Build
     let view = std::sync::Arc::clone(&plan.view);
     let (answered, mut answers) = mpsc::channel(64);
     let refresher = Refresher::new(plan.resolver, answered);
-    let mut publisher = Publisher::new(plan.proxy, plan.mesh, std::sync::Arc::clone(&view));
+    let mut publisher = Publisher::new(plan.proxy, plan.mesh, plan.compat, std::sync::Arc::clone(&view));
     let (mut readings, mut changes) = match open(plan.sources, publisher.namespace()).await {
         Ok(opened) => opened,
         Err(error) => {

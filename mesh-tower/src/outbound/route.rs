@@ -14,9 +14,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use mesh_core::engine::local_reply::ResponseFlags;
+use mesh_core::engine::local_reply::{GRPC_DEADLINE_EXCEEDED, ResponseFlags};
 use mesh_core::exchange::{Accepted, Answered, Responder, Routed, Upstream};
-use mesh_core::snapshot::SnapshotStore;
+use mesh_core::snapshot::{GrpcTimeoutStatus, SnapshotStore};
 use mesh_core::state::Lane;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -35,7 +35,7 @@ use crate::response::ResponseInfo;
 /// ```
 /// use std::sync::Arc;
 /// use mesh_core::resource::cluster::{Cluster, Discovery};
-/// use mesh_core::snapshot::SnapshotStore;
+/// use mesh_core::snapshot::{GrpcTimeoutStatus, SnapshotStore};
 /// use mesh_core::exchange::Routed;
 /// use mesh_tower::{Error, RouteLayer, response::ResponseInfo};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -174,7 +174,12 @@ where
 
 /// An error as the answer that a caller gets.
 pub(crate) fn answer_error(error: &Error, responder: &Responder) -> Response<Bytes> {
-    answer(Answered { reply: error.local_reply(), grpc: responder.is_grpc(), responder: Some(responder.clone()) })
+    let mut reply = error.local_reply();
+    // A gRPC application knows its deadline by this status; Envoy says UNAVAILABLE.
+    if error.is_timeout() && responder.compat().grpc_timeout_status == GrpcTimeoutStatus::DeadlineExceeded {
+        reply = reply.with_grpc_status(GRPC_DEADLINE_EXCEEDED);
+    }
+    answer(Answered { reply, grpc: responder.is_grpc(), responder: Some(responder.clone()) })
 }
 
 /// Applies the route's changes to a response and says where it came from, once.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mesh_core::resource::cluster::{Thresholds, UpstreamProtocol};
 use mesh_core::resource::route::Forward;
+use mesh_core::snapshot::RequestCompat;
 
 use crate::mesh::{Answer, Mesh, Setup, ask, call, cluster, forward, http2, route};
 use crate::server::{FrameServer, H2Server, refused_address};
@@ -73,7 +74,11 @@ async fn a_call_that_takes_too_long_ends_with_the_routes_timeout() {
     )
     .await;
     let forward = Forward { timeout: Some(Duration::from_millis(50)), ..forward("c") };
-    let setup = Setup::new(vec![http2("c", server.address)], vec![route("/", forward)]);
-    let (flags, _, message) = trailers_only(&ask(&Mesh::new(setup).client(), call("/")).await);
-    assert_eq!((flags.as_str(), message.as_str()), ("UT", "upstream request timeout"));
+    // A gRPC application knows its deadline by DEADLINE_EXCEEDED; strictly as Envoy it is UNAVAILABLE.
+    for (compat, status) in [(RequestCompat::default(), "4"), (RequestCompat::envoy(), "14")] {
+        let route = route("/", forward.clone());
+        let setup = Setup { compat, ..Setup::new(vec![http2("c", server.address)], vec![route]) };
+        let answer = ask(&Mesh::new(setup).client(), call("/")).await;
+        assert_eq!(trailers_only(&answer), expected("UT", status, "upstream request timeout"));
+    }
 }

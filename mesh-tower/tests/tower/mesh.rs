@@ -20,7 +20,7 @@ use mesh_core::resource::retry::{RetryOn, RetryPolicy};
 use mesh_core::resource::route::{
     Forward, Route, RouteAction, RouteConfiguration, RouteMatch, RoutingPriority, VirtualHost,
 };
-use mesh_core::snapshot::{Change, Compiler, FilterFactory, SnapshotStore, Update};
+use mesh_core::snapshot::{Change, Compiler, FilterFactory, RequestCompat, SnapshotStore, Update};
 use mesh_core::state::{Lane, Load};
 use mesh_tower::outbound::{Outbound, outbound};
 use mesh_tower::pool::Connector;
@@ -46,12 +46,20 @@ pub(crate) struct Setup {
     pub(crate) host: VirtualHost,
     pub(crate) manager: HttpConnectionManager,
     pub(crate) filters: Option<FilterFactory>,
+    pub(crate) compat: RequestCompat,
 }
 
 impl Setup {
     pub(crate) fn new(clusters: Vec<Cluster>, routes: Vec<Route>) -> Self {
         let manager = HttpConnectionManager::new(RouteSource::Rds("9080".into()));
-        Self { clusters, routes, host: VirtualHost::default(), manager, filters: None }
+        Self {
+            clusters,
+            routes,
+            host: VirtualHost::default(),
+            manager,
+            filters: None,
+            compat: RequestCompat::default(),
+        }
     }
 
     /// Everything goes to one cluster, without a timeout.
@@ -63,7 +71,7 @@ impl Setup {
 
 impl Mesh {
     pub(crate) fn new(setup: Setup) -> Self {
-        let mut compiler = Compiler::new(1);
+        let mut compiler = Compiler::new(1).with_compat(setup.compat);
         if let Some(filters) = setup.filters {
             compiler = compiler.with_filters(filters);
         }

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use http::{HeaderName, HeaderValue, Request, Uri, header};
 use mesh_core::engine::routing::path::{self, Prepared};
-use mesh_core::snapshot::{Compiler, SnapshotStore, Update};
+use mesh_core::snapshot::{RequestCompat, Compiler, SnapshotStore, Update};
 use mesh_istio::Lowered;
 use mesh_proto::prost::Message;
 use mesh_proto::type_url::{CLUSTER, CLUSTER_LOAD_ASSIGNMENT, LISTENER, ROUTE_CONFIGURATION};
@@ -102,7 +102,8 @@ impl Edge {
     fn of(update: Update, not_in_force: Arc<[String]>) -> Result<Self, String> {
         // Balancers start at a place of their own in every edge, as processes do.
         let seed = std::collections::hash_map::RandomState::new();
-        let (snapshot, refused) = Compiler::new(std::hash::BuildHasher::hash_one(&seed, 0)).apply(update);
+        let (snapshot, refused) =
+            Compiler::new(std::hash::BuildHasher::hash_one(&seed, 0)).with_compat(RequestCompat::envoy()).apply(update);
         if !refused.is_empty() {
             let lines: Vec<String> = refused.iter().map(ToString::to_string).collect();
             return Err(lines.join("\n"));

@@ -1,0 +1,27 @@
+//! Where this mesh does what its users expect instead of what Envoy does: each a named switch with a default.
+
+/// The switches, by default as users of a library expect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
+#[non_exhaustive]
+pub struct RequestCompat {
+    /// What a gRPC caller is told when a timeout of the route or of the last try passes.
+    pub grpc_timeout_status: GrpcTimeoutStatus,
+}
+
+impl RequestCompat {
+    /// Strictly as Envoy does, in everything.
+    #[must_use]
+    pub const fn envoy() -> Self {
+        Self { grpc_timeout_status: GrpcTimeoutStatus::Envoy }
+    }
+}
+
+/// The status of a gRPC call that took too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
+pub enum GrpcTimeoutStatus {
+    /// `DEADLINE_EXCEEDED` (4), as a gRPC application expects of its own deadline.
+    #[default]
+    DeadlineExceeded,
+    /// `UNAVAILABLE` (14), as Envoy answers.
+    Envoy,
+}
