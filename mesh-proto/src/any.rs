@@ -54,10 +54,7 @@ pub enum AnyError {
 /// Packs a message under its own type URL. Maps within it are encoded in key order, so equal messages give equal bytes.
 #[must_use]
 pub fn pack<M: Message + Name>(message: &M) -> Any {
-    Any {
-        type_url: format!("{PREFIX}{}", M::full_name()),
-        value: crate::canonical::encode(message),
-    }
+    Any { type_url: format!("{PREFIX}{}", M::full_name()), value: crate::canonical::encode(message) }
 }
 
 /// Unpacks a message; what stands before the last `/` of the type URL does not matter.
@@ -67,15 +64,9 @@ pub fn pack<M: Message + Name>(message: &M) -> Any {
 pub fn unpack<M: Message + Name + Default>(any: &Any) -> Result<M, AnyError> {
     let expected = M::full_name();
     if type_name(&any.type_url) != expected {
-        return Err(AnyError::WrongType {
-            expected,
-            actual: any.type_url.clone(),
-        });
+        return Err(AnyError::WrongType { expected, actual: any.type_url.clone() });
     }
-    M::decode(any.value.as_slice()).map_err(|source| AnyError::Decode {
-        type_name: expected,
-        source,
-    })
+    M::decode(any.value.as_slice()).map_err(|source| AnyError::Decode { type_name: expected, source })
 }
 
 /// Whether an `Any` holds an `M`.
@@ -98,20 +89,14 @@ pub fn resolve(any: &Any) -> Result<Cow<'_, Any>, AnyError> {
 ///
 /// # Errors
 /// As [`resolve`].
-pub fn resolve_collecting<'a>(
-    any: &'a Any,
-    unknown: &mut Vec<String>,
-) -> Result<Cow<'a, Any>, AnyError> {
+pub fn resolve_collecting<'a>(any: &'a Any, unknown: &mut Vec<String>) -> Result<Cow<'a, Any>, AnyError> {
     resolve_with(any, json::UnknownFields::Collect, unknown)
 }
 
 /// Whether a full name is that of a `TypedStruct`, old or new.
 #[must_use]
 pub fn is_typed_struct(type_name: &str) -> bool {
-    matches!(
-        type_name,
-        "xds.type.v3.TypedStruct" | "udpa.type.v1.TypedStruct"
-    )
+    matches!(type_name, "xds.type.v3.TypedStruct" | "udpa.type.v1.TypedStruct")
 }
 
 fn resolve_with<'a>(
@@ -124,27 +109,16 @@ fn resolve_with<'a>(
         return Ok(Cow::Borrowed(any));
     }
     // Both have the same fields.
-    let typed =
-        XdsTypedStruct::decode(any.value.as_slice()).map_err(|source| AnyError::Decode {
-            type_name: outer.to_owned(),
-            source,
-        })?;
+    let typed = XdsTypedStruct::decode(any.value.as_slice())
+        .map_err(|source| AnyError::Decode { type_name: outer.to_owned(), source })?;
     let inner = type_name(&typed.type_url);
     if descriptors::message(inner).is_none() {
-        return Err(AnyError::UnknownType {
-            type_url: typed.type_url,
-        });
+        return Err(AnyError::UnknownType { type_url: typed.type_url });
     }
-    let refused = |source| AnyError::TypedStruct {
-        type_name: inner.to_owned(),
-        source,
-    };
+    let refused = |source| AnyError::TypedStruct { type_name: inner.to_owned(), source };
     let content = json::to_json_of(&typed.value.clone().unwrap_or_default()).map_err(refused)?;
     let value = json::encode_with(inner, &content, policy, unknown).map_err(refused)?;
-    Ok(Cow::Owned(Any {
-        type_url: typed.type_url,
-        value,
-    }))
+    Ok(Cow::Owned(Any { type_url: typed.type_url, value }))
 }
 
 #[cfg(test)]
@@ -164,10 +138,7 @@ mod tests {
 
     #[test]
     fn packing_and_unpacking_give_the_same_message() {
-        let router = Router {
-            suppress_envoy_headers: true,
-            ..Router::default()
-        };
+        let router = Router { suppress_envoy_headers: true, ..Router::default() };
         let any = pack(&router);
         assert_eq!(any.type_url, crate::type_url::ROUTER);
         assert!(is::<Router>(&any) && !is::<HttpFault>(&any));
@@ -186,27 +157,15 @@ mod tests {
 
     #[test]
     fn broken_bytes_are_an_error() {
-        let any = Any {
-            type_url: crate::type_url::ROUTER.to_owned(),
-            value: vec![0xff],
-        };
-        assert!(matches!(
-            unpack::<Router>(&any),
-            Err(AnyError::Decode { .. })
-        ));
+        let any = Any { type_url: crate::type_url::ROUTER.to_owned(), value: vec![0xff] };
+        assert!(matches!(unpack::<Router>(&any), Err(AnyError::Decode { .. })));
     }
 
     #[test]
     fn a_typed_struct_resolves_to_the_message_it_stands_for() {
-        let any = typed_struct(
-            crate::type_url::HTTP_FAULT,
-            json!({ "max_active_faults": 3 }),
-        );
+        let any = typed_struct(crate::type_url::HTTP_FAULT, json!({ "max_active_faults": 3 }));
         let fault: HttpFault = unpack(&resolve(&any).unwrap()).unwrap();
-        assert_eq!(
-            fault.max_active_faults.map(|wrapper| wrapper.value),
-            Some(3)
-        );
+        assert_eq!(fault.max_active_faults.map(|wrapper| wrapper.value), Some(3));
         let plain = pack(&Router::default());
         assert!(matches!(resolve(&plain), Ok(Cow::Borrowed(_))));
     }
@@ -223,11 +182,6 @@ mod tests {
         assert!(resolve_collecting(&any, &mut unknown).is_ok());
         assert_eq!(unknown, ["nope"]);
         let any = typed_struct("x/no.Such", json!({}));
-        assert_eq!(
-            resolve(&any),
-            Err(AnyError::UnknownType {
-                type_url: "x/no.Such".to_owned()
-            })
-        );
+        assert_eq!(resolve(&any), Err(AnyError::UnknownType { type_url: "x/no.Such".to_owned() }));
     }
 }

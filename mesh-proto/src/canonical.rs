@@ -47,9 +47,7 @@ fn ordered(message: &MessageDescriptor, bytes: &[u8], depth: usize) -> Result<Ve
             flush(run_number, &mut run, &mut out);
             run_number = field.number;
         }
-        let (Some(descriptor), Payload::Bytes(inner)) =
-            (message.get_field(field.number), field.payload)
-        else {
+        let (Some(descriptor), Payload::Bytes(inner)) = (message.get_field(field.number), field.payload) else {
             out.extend_from_slice(field.raw);
             continue;
         };
@@ -58,11 +56,7 @@ fn ordered(message: &MessageDescriptor, bytes: &[u8], depth: usize) -> Result<Ve
                 run.push((map_key(inner)?, ordered(&entry, inner, depth)?));
             }
             Kind::Message(inner_type) if !is_leaf(&inner_type) => {
-                delimited(
-                    field.number,
-                    &ordered(&inner_type, inner, depth + 1)?,
-                    &mut out,
-                );
+                delimited(field.number, &ordered(&inner_type, inner, depth + 1)?, &mut out);
             }
             _ => out.extend_from_slice(field.raw),
         }
@@ -75,16 +69,12 @@ fn ordered(message: &MessageDescriptor, bytes: &[u8], depth: usize) -> Result<Ve
 fn is_leaf(message: &MessageDescriptor) -> bool {
     let name = message.full_name();
     is_one_value(name)
-        && !matches!(
-            name,
-            "google.protobuf.Struct" | "google.protobuf.Value" | "google.protobuf.ListValue"
-        )
+        && !matches!(name, "google.protobuf.Struct" | "google.protobuf.Value" | "google.protobuf.ListValue")
 }
 
 fn ordered_any(bytes: &[u8], depth: usize) -> Result<Vec<u8>, Malformed> {
     let parts = any_parts(bytes)?;
-    let known = parts
-        .and_then(|(type_url, value)| Some((value, descriptors::message(type_name(type_url))?)));
+    let known = parts.and_then(|(type_url, value)| Some((value, descriptors::message(type_name(type_url))?)));
     let Some((value, message)) = known else {
         return Ok(bytes.to_vec());
     };
@@ -121,9 +111,7 @@ fn any_parts(bytes: &[u8]) -> Result<Option<(&str, &[u8])>, Malformed> {
             return Ok(None);
         }
     }
-    Ok(type_url
-        .zip(value)
-        .and_then(|(type_url, value)| Some((std::str::from_utf8(type_url).ok()?, value))))
+    Ok(type_url.zip(value).and_then(|(type_url, value)| Some((std::str::from_utf8(type_url).ok()?, value))))
 }
 
 /// The encoded key of a map entry; absent means the default, which sorts first.
@@ -169,14 +157,8 @@ mod tests {
     use crate::json::from_json;
 
     fn cluster() -> Cluster {
-        let keys: serde_json::Map<_, _> = (0..40)
-            .map(|i| {
-                (
-                    format!("key-{i}"),
-                    json!({ "a": i, "b": [{ "c": 1, "d": 2 }] }),
-                )
-            })
-            .collect();
+        let keys: serde_json::Map<_, _> =
+            (0..40).map(|i| (format!("key-{i}"), json!({ "a": i, "b": [{ "c": 1, "d": 2 }] }))).collect();
         from_json(&json!({
             "name": "a",
             "metadata": { "filterMetadata": keys },
@@ -197,14 +179,8 @@ mod tests {
         }
         let name = "envoy.config.cluster.v3.Cluster";
         // What was packed by somebody else in some order is put into order too.
-        let shuffled = Any {
-            type_url: name.to_owned(),
-            value: cluster().encode_to_vec(),
-        };
-        assert_eq!(
-            encode(&shuffled),
-            encode(&crate::any::pack(&cluster())).replace_type(name)
-        );
+        let shuffled = Any { type_url: name.to_owned(), value: cluster().encode_to_vec() };
+        assert_eq!(encode(&shuffled), encode(&crate::any::pack(&cluster())).replace_type(name));
         assert_eq!(Cluster::decode(first.as_slice()).unwrap(), cluster());
     }
 
@@ -224,10 +200,7 @@ mod tests {
     fn everything_but_map_entries_stays_where_it_is() {
         // Field 99 is unknown, name (1) comes last.
         let bytes = b"\x9a\x06\x01x\x0a\x01a";
-        assert_eq!(
-            order("envoy.config.cluster.v3.Cluster", bytes).unwrap(),
-            bytes
-        );
+        assert_eq!(order("envoy.config.cluster.v3.Cluster", bytes).unwrap(), bytes);
     }
 
     #[test]

@@ -34,9 +34,7 @@ pub fn message(full_name: &str) -> Option<MessageDescriptor> {
 #[must_use]
 pub fn is_sensitive(field: &FieldDescriptor) -> bool {
     static SENSITIVE: OnceLock<HashSet<String>> = OnceLock::new();
-    SENSITIVE
-        .get_or_init(sensitive_fields)
-        .contains(field.full_name())
+    SENSITIVE.get_or_init(sensitive_fields).contains(field.full_name())
 }
 
 fn unpack() -> Option<DescriptorPool> {
@@ -66,24 +64,15 @@ mod tests {
     #[test]
     fn the_embedded_descriptors_decode_and_know_the_resources() {
         assert!(unpack().is_some());
-        for name in [
-            "envoy.config.listener.v3.Listener",
-            "udpa.type.v1.TypedStruct",
-            "xds.type.v3.TypedStruct",
-        ] {
+        for name in ["envoy.config.listener.v3.Listener", "udpa.type.v1.TypedStruct", "xds.type.v3.TypedStruct"] {
             assert!(message(name).is_some(), "{name}");
         }
     }
 
     #[test]
     fn private_keys_are_sensitive_and_names_are_not() {
-        let certificate =
-            message("envoy.extensions.transport_sockets.tls.v3.TlsCertificate").unwrap();
-        assert!(is_sensitive(
-            &certificate.get_field_by_name("private_key").unwrap()
-        ));
-        assert!(!is_sensitive(
-            &certificate.get_field_by_name("certificate_chain").unwrap()
-        ));
+        let certificate = message("envoy.extensions.transport_sockets.tls.v3.TlsCertificate").unwrap();
+        assert!(is_sensitive(&certificate.get_field_by_name("private_key").unwrap()));
+        assert!(!is_sensitive(&certificate.get_field_by_name("certificate_chain").unwrap()));
     }
 }

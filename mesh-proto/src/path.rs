@@ -23,10 +23,7 @@ enum Segment<'a> {
 
 impl<'a> FieldPath<'a> {
     /// The message itself.
-    pub const ROOT: Self = Self {
-        parent: None,
-        segment: Segment::Root,
-    };
+    pub const ROOT: Self = Self { parent: None, segment: Segment::Root };
 
     /// This path extended by a field: `.name`.
     #[must_use]
@@ -53,10 +50,7 @@ impl<'a> FieldPath<'a> {
     }
 
     const fn then(&'a self, segment: Segment<'a>) -> Self {
-        Self {
-            parent: Some(self),
-            segment,
-        }
+        Self { parent: Some(self), segment }
     }
 
     fn is_root(&self) -> bool {
@@ -92,16 +86,10 @@ mod tests {
         assert_eq!(root.to_string(), "");
         let hosts = root.field("virtual_hosts");
         let host = hosts.index(0);
-        assert_eq!(
-            host.field("domains").to_string(),
-            "virtual_hosts[0].domains"
-        );
+        assert_eq!(host.field("domains").to_string(), "virtual_hosts[0].domains");
         assert_eq!(host.number(99).to_string(), "virtual_hosts[0].#99");
         let map = root.field("filter_metadata");
-        assert_eq!(
-            map.key("envoy.lb").field("x").to_string(),
-            "filter_metadata[\"envoy.lb\"].x"
-        );
+        assert_eq!(map.key("envoy.lb").field("x").to_string(), "filter_metadata[\"envoy.lb\"].x");
         assert_eq!(root.number(7).to_string(), "#7");
     }
 }

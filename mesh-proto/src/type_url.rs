@@ -134,10 +134,7 @@ mod tests {
     #[test]
     fn every_type_url_names_a_message_of_the_api() {
         for (constant, type_url) in ALL {
-            assert!(
-                crate::descriptors::message(type_name(type_url)).is_some(),
-                "{constant} = {type_url}"
-            );
+            assert!(crate::descriptors::message(type_name(type_url)).is_some(), "{constant} = {type_url}");
         }
     }
 

@@ -28,19 +28,14 @@ pub enum DurationError {
 /// [`DurationError::Negative`] if either part is below zero, [`DurationError::OutOfRange`] if the whole is above [`MAX_DURATION`] or the
 /// nanoseconds above 999,999,999: what Envoy rejects as well.
 pub fn duration(value: &protobuf::Duration) -> Result<Duration, DurationError> {
-    let (Ok(seconds), Ok(nanos)) = (u64::try_from(value.seconds), u32::try_from(value.nanos))
-    else {
+    let (Ok(seconds), Ok(nanos)) = (u64::try_from(value.seconds), u32::try_from(value.nanos)) else {
         return Err(DurationError::Negative);
     };
     if nanos > 999_999_999 || seconds > MAX_DURATION.as_secs() {
         return Err(DurationError::OutOfRange);
     }
     let duration = Duration::new(seconds, nanos);
-    if duration > MAX_DURATION {
-        Err(DurationError::OutOfRange)
-    } else {
-        Ok(duration)
-    }
+    if duration > MAX_DURATION { Err(DurationError::OutOfRange) } else { Ok(duration) }
 }
 
 /// Rust's duration as a protobuf one.
@@ -87,16 +82,8 @@ mod tests {
 
     #[test]
     fn durations_convert_both_ways() {
-        for value in [
-            Duration::ZERO,
-            Duration::from_millis(1500),
-            Duration::from_nanos(1),
-            MAX_DURATION,
-        ] {
-            assert_eq!(
-                duration_message(value).map(|message| duration(&message)),
-                Ok(Ok(value))
-            );
+        for value in [Duration::ZERO, Duration::from_millis(1500), Duration::from_nanos(1), MAX_DURATION] {
+            assert_eq!(duration_message(value).map(|message| duration(&message)), Ok(Ok(value)));
         }
     }
 
@@ -105,32 +92,15 @@ mod tests {
         assert_eq!(duration(&message(-1, 0)), Err(DurationError::Negative));
         assert_eq!(duration(&message(0, -1)), Err(DurationError::Negative));
         assert_eq!(duration(&message(1, -1)), Err(DurationError::Negative));
-        assert_eq!(
-            duration(&message(0, 1_000_000_000)),
-            Err(DurationError::OutOfRange)
-        );
-        assert_eq!(
-            duration(&message(i64::MAX, 0)),
-            Err(DurationError::OutOfRange)
-        );
-        assert_eq!(
-            duration(&message(315_576_000_000, 1)),
-            Err(DurationError::OutOfRange)
-        );
-        assert_eq!(
-            duration_message(Duration::MAX),
-            Err(DurationError::OutOfRange)
-        );
+        assert_eq!(duration(&message(0, 1_000_000_000)), Err(DurationError::OutOfRange));
+        assert_eq!(duration(&message(i64::MAX, 0)), Err(DurationError::OutOfRange));
+        assert_eq!(duration(&message(315_576_000_000, 1)), Err(DurationError::OutOfRange));
+        assert_eq!(duration_message(Duration::MAX), Err(DurationError::OutOfRange));
     }
 
     #[test]
     fn wrappers_keep_zero() {
         assert_eq!(uint32_value(0u32), protobuf::UInt32Value { value: 0 });
-        assert_eq!(
-            string_value("x"),
-            protobuf::StringValue {
-                value: "x".to_owned()
-            }
-        );
+        assert_eq!(string_value("x"), protobuf::StringValue { value: "x".to_owned() });
     }
 }

@@ -58,23 +58,14 @@ impl<'a> Fields<'a> {
             WireType::EndGroup => return Err(Malformed),
         };
         let raw = &start[..start.len() - self.rest.len()];
-        Ok(Some(Field {
-            number,
-            wire_type,
-            payload,
-            raw,
-        }))
+        Ok(Some(Field { number, wire_type, payload, raw }))
     }
 
     fn key(&mut self) -> Result<(u32, WireType), Malformed> {
         let key = u32::try_from(self.varint()?).map_err(|_| Malformed)?;
         let wire_type = WireType::try_from(u64::from(key & 7)).map_err(|_| Malformed)?;
         let number = key >> 3;
-        if number == 0 {
-            Err(Malformed)
-        } else {
-            Ok((number, wire_type))
-        }
+        if number == 0 { Err(Malformed) } else { Ok((number, wire_type)) }
     }
 
     fn varint(&mut self) -> Result<u64, Malformed> {
@@ -151,18 +142,14 @@ mod tests {
             &b"\x08"[..],                                        // no value
             b"\x12\x05ab",                                       // longer than the input
             b"\x00\x01",                                         // field number 0
-            b"\x0c",     // end of a group that was not begun
-            b"\x0b\x14", // end of another group
-            b"\x0b",     // group without an end
-            b"\x0e",     // wire type 6
+            b"\x0c",                                             // end of a group that was not begun
+            b"\x0b\x14",                                         // end of another group
+            b"\x0b",                                             // group without an end
+            b"\x0e",                                             // wire type 6
             b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", // endless varint
         ] {
             assert_eq!(count(bytes), Err(Malformed), "{bytes:?}");
         }
-        assert_eq!(
-            count(&[0x0b; 1000]),
-            Err(Malformed),
-            "groups nested too deeply"
-        );
+        assert_eq!(count(&[0x0b; 1000]), Err(Malformed), "groups nested too deeply");
     }
 }

@@ -19,11 +19,7 @@ fn data() -> Option<PathBuf> {
         Ok(value) if !value.is_empty() => (PathBuf::from(value), false),
         _ => (beside(), false),
     };
-    assert!(
-        folder.is_dir() || !required,
-        "conformance data is required, {} is not there",
-        folder.display()
-    );
+    assert!(folder.is_dir() || !required, "conformance data is required, {} is not there", folder.display());
     folder.is_dir().then_some(folder)
 }
 
@@ -39,24 +35,14 @@ fn captures(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn bytes_of(capture: &Path) -> Vec<u8> {
-    STANDARD
-        .decode(
-            fs::read_to_string(capture)
-                .unwrap()
-                .split_whitespace()
-                .collect::<String>(),
-        )
-        .unwrap()
+    STANDARD.decode(fs::read_to_string(capture).unwrap().split_whitespace().collect::<String>()).unwrap()
 }
 
 /// Takes out of both what only the recorder knew the type of; returns how many those were.
 fn drop_unknown(recorded: &mut Value, printed: &mut Value) -> usize {
     match (recorded, printed) {
         (Value::Object(recorded), Value::Object(printed)) => {
-            let type_name = recorded
-                .get("@type")
-                .and_then(Value::as_str)
-                .map(type_url::type_name);
+            let type_name = recorded.get("@type").and_then(Value::as_str).map(type_url::type_name);
             if let Some(name) = type_name
                 && descriptors::message(name).is_none()
             {
@@ -67,16 +53,11 @@ fn drop_unknown(recorded: &mut Value, printed: &mut Value) -> usize {
                 printed.clear();
                 return 1;
             }
-            recorded
-                .iter_mut()
-                .filter_map(|(key, value)| Some(drop_unknown(value, printed.get_mut(key)?)))
-                .sum()
+            recorded.iter_mut().filter_map(|(key, value)| Some(drop_unknown(value, printed.get_mut(key)?))).sum()
         }
-        (Value::Array(recorded), Value::Array(printed)) => recorded
-            .iter_mut()
-            .zip(printed)
-            .map(|(recorded, printed)| drop_unknown(recorded, printed))
-            .sum(),
+        (Value::Array(recorded), Value::Array(printed)) => {
+            recorded.iter_mut().zip(printed).map(|(recorded, printed)| drop_unknown(recorded, printed)).sum()
+        }
         _ => 0,
     }
 }
@@ -84,21 +65,18 @@ fn drop_unknown(recorded: &mut Value, printed: &mut Value) -> usize {
 /// The first place where two documents differ.
 fn difference(recorded: &Value, printed: &Value, path: &str) -> Option<String> {
     match (recorded, printed) {
-        (Value::Object(a), Value::Object(b)) => a
-            .keys()
-            .chain(b.keys().filter(|key| !a.contains_key(*key)))
-            .find_map(|key| {
+        (Value::Object(a), Value::Object(b)) => {
+            a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))).find_map(|key| {
                 difference(
                     a.get(key).unwrap_or(&Value::Null),
                     b.get(key).unwrap_or(&Value::Null),
                     &format!("{path}.{key}"),
                 )
-            }),
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a
-            .iter()
-            .zip(b)
-            .enumerate()
-            .find_map(|(i, (a, b))| difference(a, b, &format!("{path}[{i}]"))),
+            })
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().find_map(|(i, (a, b))| difference(a, b, &format!("{path}[{i}]")))
+        }
         (a, b) if a == b => None,
         (a, b) => Some(format!("{path}: recorded {a}, printed {b}")),
     }
@@ -116,8 +94,7 @@ fn what_istiod_sent_prints_as_it_was_recorded() {
     for capture in &captures {
         let bytes = bytes_of(capture);
         let name = capture.to_str().unwrap();
-        let mut printed =
-            json::to_json("envoy.service.discovery.v3.DiscoveryResponse", &bytes).unwrap();
+        let mut printed = json::to_json("envoy.service.discovery.v3.DiscoveryResponse", &bytes).unwrap();
         let recorded = fs::read_to_string(name.replace(".pb.b64", ".json")).unwrap();
         let mut recorded: Value = serde_json::from_str(&recorded).unwrap();
 
@@ -128,10 +105,7 @@ fn what_istiod_sent_prints_as_it_was_recorded() {
         unknown_types += drop_unknown(&mut recorded, &mut printed);
         assert_eq!(difference(&recorded, &printed, ""), None, "{name}");
     }
-    println!(
-        "conformance: {} ran, 0 skipped ({unknown_types} payloads of types unknown here)",
-        captures.len()
-    );
+    println!("conformance: {} ran, 0 skipped ({unknown_types} payloads of types unknown here)", captures.len());
 }
 
 #[test]
@@ -151,11 +125,7 @@ fn what_istiod_sent_has_no_field_numbers_unknown_here() {
                 &resource.value,
                 &mut |path: &mesh_proto::path::FieldPath<'_>, found: unknown::Found<'_>| {
                     known += usize::from(matches!(found, unknown::Found::Field(_)));
-                    assert!(
-                        !matches!(found, unknown::Found::UnknownNumber { .. }),
-                        "{}: {path}",
-                        capture.display()
-                    );
+                    assert!(!matches!(found, unknown::Found::UnknownNumber { .. }), "{}: {path}", capture.display());
                     unknown::Descend::Into
                 },
             )
@@ -186,10 +156,7 @@ fn what_envoy_was_observed_with_parses() {
         ("routes", "envoy.config.route.v3.Route"),
         ("virtual_host", "envoy.config.route.v3.VirtualHost"),
         ("route_config", "envoy.config.route.v3.RouteConfiguration"),
-        (
-            "http_filters",
-            "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
-        ),
+        ("http_filters", "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter"),
         ("http_connection_manager", type_url::HTTP_CONNECTION_MANAGER),
     ];
     let (mut ran, mut skipped) = (0, 0);
@@ -202,19 +169,11 @@ fn what_envoy_was_observed_with_parses() {
                 skipped += 1; // runtime keys are not messages
                 continue;
             };
-            for config in config
-                .as_array()
-                .map_or(std::slice::from_ref(config), Vec::as_slice)
-            {
-                let bytes = json::encode(message, config)
-                    .unwrap_or_else(|error| panic!("{}: {part}: {error}", case["name"]));
+            for config in config.as_array().map_or(std::slice::from_ref(config), Vec::as_slice) {
+                let bytes =
+                    json::encode(message, config).unwrap_or_else(|error| panic!("{}: {part}: {error}", case["name"]));
                 let printed = json::to_json(message, &bytes).unwrap();
-                assert_eq!(
-                    json::encode(message, &printed).unwrap(),
-                    bytes,
-                    "{}: {part}",
-                    case["name"]
-                );
+                assert_eq!(json::encode(message, &printed).unwrap(), bytes, "{}: {part}", case["name"]);
                 ran += 1;
             }
         }

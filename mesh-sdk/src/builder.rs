@@ -152,7 +152,6 @@ impl MeshBuilder {
 
     /// Where this mesh does what users of a library expect instead of what Envoy does; [`RequestCompat::envoy`] is strict
     /// parity. Default: as users expect.
-    #[must_use]
     pub const fn request_compat(mut self, compat: RequestCompat) -> Self {
         self.compat = compat;
         self

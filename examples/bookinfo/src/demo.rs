@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::args::Args;
 use crate::load::{Load, LoadOptions, Visits};
 use crate::report::{LiveTable, Verdict, places, summary, table};
-use crate::{BoxError, Bookinfo};
+use crate::{Bookinfo, BoxError};
 
 /// Runs until the time is over, or Ctrl-C; then drains, prints the summary and says whether all is well.
 ///

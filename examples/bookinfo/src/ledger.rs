@@ -166,7 +166,10 @@ mod tests {
         edge.note(Some("outbound|9080|v2|b.default.svc.cluster.local"), Duration::from_millis(2), true);
         edge.note(None, Duration::ZERO, true);
         let lines = ledger.take_window();
-        let seen: Vec<_> = lines.iter().map(|line| (line.subset.as_str(), line.counts.calls(), line.counts.errors(), line.whole)).collect();
+        let seen: Vec<_> = lines
+            .iter()
+            .map(|line| (line.subset.as_str(), line.counts.calls(), line.counts.errors(), line.whole))
+            .collect();
         assert_eq!(seen, [("(none)", 1, 1, 3), ("v1", 1, 0, 3), ("v2", 1, 1, 3)]);
         assert!(ledger.take_window().iter().all(|line| line.counts.calls() == 0));
         assert_eq!(ledger.totals().iter().map(|line| line.counts.calls()).sum::<u64>(), 3);

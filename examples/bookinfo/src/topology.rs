@@ -81,7 +81,9 @@ const DEPLOYMENTS: [(App, &str, u16); 7] = [
 
 /// All instances, in the order of their ports.
 pub fn workloads() -> impl Iterator<Item = Workload> {
-    DEPLOYMENTS.into_iter().flat_map(|(app, version, replicas)| (0..replicas).map(move |replica| Workload { app, version, replica }))
+    DEPLOYMENTS
+        .into_iter()
+        .flat_map(|(app, version, replicas)| (0..replicas).map(move |replica| Workload { app, version, replica }))
 }
 
 /// Binds a loopback port for every instance: `base_port` and those that follow it, or any free port for one that is

@@ -61,10 +61,7 @@ pub enum Problem {
 
 impl JsonError {
     pub(super) fn new(path: &FieldPath<'_>, problem: Problem) -> Self {
-        Self {
-            path: path.to_string(),
-            problem,
-        }
+        Self { path: path.to_string(), problem }
     }
 }
 
@@ -105,11 +102,7 @@ pub(super) fn invalid(path: &FieldPath<'_>, text: &str, expected: &str) -> JsonE
 }
 
 /// A number or string that is not what is expected is shown; of anything else the kind is named.
-pub(super) fn wrong_or_invalid(
-    path: &FieldPath<'_>,
-    expected: &'static str,
-    json: &Value,
-) -> JsonError {
+pub(super) fn wrong_or_invalid(path: &FieldPath<'_>, expected: &'static str, json: &Value) -> JsonError {
     match json {
         Value::Number(number) => invalid(path, &number.to_string(), expected),
         Value::String(text) => invalid(path, text, expected),

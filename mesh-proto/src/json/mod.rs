@@ -47,10 +47,7 @@ pub struct Style {
 
 impl Style {
     /// As `/config_dump` of Envoy prints: names of the `.proto` files, secrets redacted.
-    pub const CONFIG_DUMP: Self = Self {
-        proto_names: true,
-        redact: true,
-    };
+    pub const CONFIG_DUMP: Self = Self { proto_names: true, redact: true };
 }
 
 /// What becomes of a JSON field that the message does not have.
@@ -83,8 +80,8 @@ pub fn to_json(type_url: &str, bytes: &[u8]) -> Result<Value, JsonError> {
 pub fn to_json_in(style: Style, type_url: &str, bytes: &[u8]) -> Result<Value, JsonError> {
     let name = type_name(type_url);
     let root = FieldPath::ROOT;
-    let descriptor = descriptors::message(name)
-        .ok_or_else(|| JsonError::new(&root, Problem::UnknownMessage(name.to_owned())))?;
+    let descriptor =
+        descriptors::message(name).ok_or_else(|| JsonError::new(&root, Problem::UnknownMessage(name.to_owned())))?;
     let message = DynamicMessage::decode(descriptor, bytes)
         .map_err(|source| JsonError::new(&root, Problem::Malformed(source)))?;
     print::Printer::new(style).message(&message, &root, 1)
@@ -110,9 +107,7 @@ pub fn from_json<M: Message + Name + Default>(json: &Value) -> Result<M, JsonErr
 ///
 /// # Errors
 /// As [`from_json`], unknown fields excepted.
-pub fn from_json_collecting<M: Message + Name + Default>(
-    json: &Value,
-) -> Result<(M, Vec<String>), JsonError> {
+pub fn from_json_collecting<M: Message + Name + Default>(json: &Value) -> Result<(M, Vec<String>), JsonError> {
     let mut unknown = Vec::new();
     let bytes = encode_with(&M::full_name(), json, UnknownFields::Collect, &mut unknown)?;
     Ok((typed(&bytes)?, unknown))
@@ -138,8 +133,8 @@ pub fn encode_with(
 ) -> Result<Vec<u8>, JsonError> {
     let name = type_name(type_url);
     let root = FieldPath::ROOT;
-    let descriptor = descriptors::message(name)
-        .ok_or_else(|| JsonError::new(&root, Problem::UnknownMessage(name.to_owned())))?;
+    let descriptor =
+        descriptors::message(name).ok_or_else(|| JsonError::new(&root, Problem::UnknownMessage(name.to_owned())))?;
     parse::Parser::new(policy, unknown).message(&descriptor, json, &root, 1)
 }
 

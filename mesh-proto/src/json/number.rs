@@ -9,13 +9,9 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A double, printed as an integer when it is one, as other implementations do.
 pub(super) fn print_double(value: f64) -> Value {
-    let integral =
-        value.fract() == 0.0 && value.abs() <= EXACT && !(value == 0.0 && value.is_sign_negative());
+    let integral = value.fract() == 0.0 && value.abs() <= EXACT && !(value == 0.0 && value.is_sign_negative());
     if integral {
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "an integer within the exact range of doubles"
-        )]
+        #[allow(clippy::cast_possible_truncation, reason = "an integer within the exact range of doubles")]
         return Value::from(value as i64);
     }
     Number::from_f64(value).map_or_else(|| Value::from(print_special(value)), Value::Number)
@@ -23,10 +19,7 @@ pub(super) fn print_double(value: f64) -> Value {
 
 /// A float, with no more digits than it takes to read the same float back.
 pub(super) fn print_float(value: f32) -> Value {
-    let shortest = value
-        .to_string()
-        .parse()
-        .unwrap_or_else(|_| f64::from(value));
+    let shortest = value.to_string().parse().unwrap_or_else(|_| f64::from(value));
     print_double(shortest)
 }
 
@@ -79,10 +72,7 @@ pub(super) fn parse_double(value: &Value) -> Option<f64> {
 /// A float; `None` also if it is beyond a float's range.
 pub(super) fn parse_float(value: &Value) -> Option<f32> {
     let double = parse_double(value)?;
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "rounding is what a float does; overflow is checked"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "rounding is what a float does; overflow is checked")]
     let float = double as f32;
     (float.is_finite() || !double.is_finite()).then_some(float)
 }
@@ -90,19 +80,14 @@ pub(super) fn parse_float(value: &Value) -> Option<f32> {
 fn integral(number: f64) -> Option<i128> {
     // 2^64 bounds every type that there is, and keeps the cast exact.
     let fits = number.fract() == 0.0 && number.abs() <= 18_446_744_073_709_551_616.0;
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "an integer within the range of i128"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "an integer within the range of i128")]
     fits.then_some(number as i128)
 }
 
 /// Digits with a sign, a fraction and an exponent at most: Rust reads more (`inf`, `+1`), JSON does not.
 fn is_number(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_digit() || first == '-')
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E'))
+        && text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E'))
 }
 
 #[cfg(test)]

@@ -61,9 +61,7 @@ impl<'u> Parser<'u> {
             if typed && name == "@type" {
                 continue;
             }
-            let field = message
-                .get_field_by_json_name(name)
-                .or_else(|| message.get_field_by_name(name));
+            let field = message.get_field_by_json_name(name).or_else(|| message.get_field_by_name(name));
             let Some(field) = field else {
                 self.unknown_field(message, &path.field(name))?;
                 continue;
@@ -92,12 +90,9 @@ impl<'u> Parser<'u> {
 
     fn unknown_field(&mut self, message: &MessageDescriptor, path: &FieldPath<'_>) -> Parsed<()> {
         match self.policy {
-            UnknownFields::Refuse => Err(JsonError::new(
-                path,
-                Problem::UnknownField {
-                    message: message.full_name().to_owned(),
-                },
-            )),
+            UnknownFields::Refuse => {
+                Err(JsonError::new(path, Problem::UnknownField { message: message.full_name().to_owned() }))
+            }
             UnknownFields::Collect => {
                 self.unknown.push(path.to_string());
                 Ok(())
@@ -155,10 +150,7 @@ impl<'u> Parser<'u> {
         depth: usize,
         out: &mut Vec<u8>,
     ) -> Parsed<()> {
-        let (key_kind, value_kind) = (
-            entry.map_entry_key_field().kind(),
-            entry.map_entry_value_field().kind(),
-        );
+        let (key_kind, value_kind) = (entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind());
         let mut members: Vec<_> = object(json, path)?.iter().collect();
         members.sort_by_key(|(key, _)| *key);
         for (key, value) in members {
@@ -217,25 +209,18 @@ impl<'u> Parser<'u> {
             "google.protobuf.Duration" => {
                 let text = string(json, "a duration such as \"1.5s\"", path)?;
                 let parts = time::parse_duration(text);
-                seconds_and_nanos(
-                    parts.ok_or_else(|| invalid(path, text, "a duration such as \"1.5s\""))?,
-                    &mut out,
-                );
+                seconds_and_nanos(parts.ok_or_else(|| invalid(path, text, "a duration such as \"1.5s\""))?, &mut out);
             }
             "google.protobuf.Timestamp" => {
                 let text = string(json, "a timestamp in RFC 3339", path)?;
                 let parts = time::parse_timestamp(text);
-                seconds_and_nanos(
-                    parts.ok_or_else(|| invalid(path, text, "a timestamp in RFC 3339"))?,
-                    &mut out,
-                );
+                seconds_and_nanos(parts.ok_or_else(|| invalid(path, text, "a timestamp in RFC 3339"))?, &mut out);
             }
             "google.protobuf.FieldMask" => {
                 let text = string(json, "a list of field paths", path)?;
                 for item in text.split(',').filter(|item| !item.is_empty()) {
-                    let item = snake(item).ok_or_else(|| {
-                        invalid(path, text, "a list of lowerCamelCase field paths")
-                    })?;
+                    let item =
+                        snake(item).ok_or_else(|| invalid(path, text, "a list of lowerCamelCase field paths"))?;
                     delimited(1, item.as_bytes(), &mut out);
                 }
             }
@@ -309,18 +294,12 @@ impl<'u> Parser<'u> {
             return self.fields(message, members, path, depth, true);
         }
         // What is no object in JSON stands in a field `value`.
-        for name in members
-            .keys()
-            .filter(|name| !matches!(name.as_str(), "@type" | "value"))
-        {
+        for name in members.keys().filter(|name| !matches!(name.as_str(), "@type" | "value")) {
             self.unknown_field(message, &path.field(name))?;
         }
         match members.get("value") {
             Some(value) => self.message(message, value, &path.field("value"), depth),
-            None => Err(JsonError::new(
-                path,
-                Problem::Value(format!("\"value\" is required for {name}")),
-            )),
+            None => Err(JsonError::new(path, Problem::Value(format!("\"value\" is required for {name}")))),
         }
     }
 }
@@ -384,6 +363,5 @@ fn snake(path: &str) -> Option<String> {
 }
 
 fn object<'j>(json: &'j Value, path: &FieldPath<'_>) -> Parsed<&'j Map<String, Value>> {
-    json.as_object()
-        .ok_or_else(|| wrong(path, "an object", json))
+    json.as_object().ok_or_else(|| wrong(path, "an object", json))
 }

@@ -5,9 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use prost_reflect::{
-    DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage, Value as Proto,
-};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage, Value as Proto};
 use serde_json::{Map, Value, json};
 
 use super::{JsonError, Problem, Style, UnknownFields, encode_with, is_one_value, number, time};
@@ -39,17 +37,8 @@ impl Printer {
     }
 
     /// The JSON of a message.
-    pub(super) fn message(
-        &self,
-        message: &DynamicMessage,
-        path: &FieldPath<'_>,
-        depth: usize,
-    ) -> Printed<Value> {
-        let at = At {
-            path,
-            depth,
-            hidden: false,
-        };
+    pub(super) fn message(&self, message: &DynamicMessage, path: &FieldPath<'_>, depth: usize) -> Printed<Value> {
+        let at = At { path, depth, hidden: false };
         Ok(self.any_message(message, at)?.unwrap_or(Value::Null))
     }
 
@@ -62,12 +51,8 @@ impl Printer {
         match descriptor.full_name() {
             "google.protobuf.Any" => Ok(Some(self.any(message, at))),
             name if is_one_value(name) => self.one_value(name, message, at),
-            name if self.style.redact && any::is_typed_struct(name) => {
-                self.typed_struct(message, at).map(Some)
-            }
-            _ => self
-                .fields(message, at)
-                .map(|fields| Some(Value::Object(fields))),
+            name if self.style.redact && any::is_typed_struct(name) => self.typed_struct(message, at).map(Some),
+            _ => self.fields(message, at).map(|fields| Some(Value::Object(fields))),
         }
     }
 
@@ -79,15 +64,7 @@ impl Printer {
             }
             let path = at.path.field(field.name());
             let hidden = at.hidden || (self.style.redact && descriptors::is_sensitive(&field));
-            if let Some(json) = self.field(
-                &field,
-                value,
-                At {
-                    path: &path,
-                    depth: at.depth,
-                    hidden,
-                },
-            )? {
+            if let Some(json) = self.field(&field, value, At { path: &path, depth: at.depth, hidden })? {
                 object.insert(self.name(&field).to_owned(), json);
             }
         }
@@ -95,11 +72,7 @@ impl Printer {
     }
 
     fn name<'f>(&self, field: &'f FieldDescriptor) -> &'f str {
-        if self.style.proto_names {
-            field.name()
-        } else {
-            field.json_name()
-        }
+        if self.style.proto_names { field.name() } else { field.json_name() }
     }
 
     fn field(&self, field: &FieldDescriptor, value: &Proto, at: At<'_>) -> Printed<Option<Value>> {
@@ -114,10 +87,7 @@ impl Printer {
                 Ok(Some(Value::Array(array)))
             }
             Proto::Map(entries) => {
-                let Some(value_kind) = kind
-                    .as_message()
-                    .map(|entry| entry.map_entry_value_field().kind())
-                else {
+                let Some(value_kind) = kind.as_message().map(|entry| entry.map_entry_value_field().kind()) else {
                     return Ok(None);
                 };
                 let mut object = Map::new();
@@ -136,13 +106,7 @@ impl Printer {
 
     fn value(&self, kind: &Kind, value: &Proto, at: At<'_>) -> Printed<Option<Value>> {
         if let Proto::Message(message) = value {
-            return self.any_message(
-                message,
-                At {
-                    depth: at.depth + 1,
-                    ..at
-                },
-            );
+            return self.any_message(message, At { depth: at.depth + 1, ..at });
         }
         if at.hidden {
             return Ok(match value {
@@ -155,17 +119,8 @@ impl Printer {
     }
 
     /// A well-known message that stands for one value.
-    fn one_value(
-        &self,
-        name: &str,
-        message: &DynamicMessage,
-        at: At<'_>,
-    ) -> Printed<Option<Value>> {
-        if at.hidden
-            && matches!(
-                name,
-                "google.protobuf.Struct" | "google.protobuf.Value" | "google.protobuf.ListValue"
-            )
+    fn one_value(&self, name: &str, message: &DynamicMessage, at: At<'_>) -> Printed<Option<Value>> {
+        if at.hidden && matches!(name, "google.protobuf.Struct" | "google.protobuf.Value" | "google.protobuf.ListValue")
         {
             return Ok(Some(Value::from(REDACTED)));
         }
@@ -187,9 +142,7 @@ impl Printer {
                 if let Proto::F64(number) = value
                     && !number.is_finite()
                 {
-                    return Err(at.error(Problem::Value(
-                        "a Value may not hold a number that is not finite".to_owned(),
-                    )));
+                    return Err(at.error(Problem::Value("a Value may not hold a number that is not finite".to_owned())));
                 }
                 return self.value(&field.kind(), value, at);
             }
@@ -215,35 +168,19 @@ impl Printer {
             return Value::Object(Map::new());
         }
         self.expanded(&type_url, &value, at).unwrap_or_else(|| {
-            let bytes = if at.hidden {
-                REDACTED.as_bytes()
-            } else {
-                &value
-            };
+            let bytes = if at.hidden { REDACTED.as_bytes() } else { &value };
             json!({ "@type": type_url, "value": STANDARD.encode(bytes) })
         })
     }
 
     fn expanded(&self, type_url: &str, value: &[u8], at: At<'_>) -> Option<Value> {
         let descriptor = descriptors::message(type_name(type_url))?;
-        let wrapped =
-            descriptor.full_name() == "google.protobuf.Any" || is_one_value(descriptor.full_name());
+        let wrapped = descriptor.full_name() == "google.protobuf.Any" || is_one_value(descriptor.full_name());
         let message = DynamicMessage::decode(descriptor, value).ok()?;
-        let printed = self
-            .any_message(
-                &message,
-                At {
-                    depth: at.depth + 1,
-                    ..at
-                },
-            )
-            .ok()?;
+        let printed = self.any_message(&message, At { depth: at.depth + 1, ..at }).ok()?;
         let mut object = match printed {
             Some(Value::Object(fields)) if !wrapped => fields,
-            printed => printed
-                .into_iter()
-                .map(|value| ("value".to_owned(), value))
-                .collect(),
+            printed => printed.into_iter().map(|value| ("value".to_owned(), value)).collect(),
         };
         object.insert("@type".to_owned(), Value::from(type_url));
         Some(Value::Object(object))
@@ -257,9 +194,7 @@ impl Printer {
             && descriptors::message(type_name(&inner)).is_some()
             && let Some(content) = object.get_mut("value")
         {
-            *content = self
-                .redacted(&inner, content, at)
-                .unwrap_or_else(|| Value::from(REDACTED));
+            *content = self.redacted(&inner, content, at).unwrap_or_else(|| Value::from(REDACTED));
         }
         Ok(Value::Object(object))
     }
@@ -267,18 +202,8 @@ impl Printer {
     fn redacted(&self, type_url: &str, content: &Value, at: At<'_>) -> Option<Value> {
         // Names that the type does not have are dropped here: nobody can tell whether they are secrets.
         let bytes = encode_with(type_url, content, UnknownFields::Collect, &mut Vec::new()).ok()?;
-        let message =
-            DynamicMessage::decode(descriptors::message(type_name(type_url))?, bytes.as_slice())
-                .ok()?;
-        self.any_message(
-            &message,
-            At {
-                depth: at.depth + 1,
-                ..at
-            },
-        )
-        .ok()
-        .flatten()
+        let message = DynamicMessage::decode(descriptors::message(type_name(type_url))?, bytes.as_slice()).ok()?;
+        self.any_message(&message, At { depth: at.depth + 1, ..at }).ok().flatten()
     }
 }
 
@@ -310,9 +235,7 @@ fn scalar(kind: &Kind, value: &Proto) -> Value {
 fn enum_value(kind: &Kind, number: i32) -> Value {
     match kind.as_enum() {
         Some(descriptor) if descriptor.full_name() == "google.protobuf.NullValue" => Value::Null,
-        Some(descriptor) => descriptor
-            .get_value(number)
-            .map_or(Value::from(number), |value| Value::from(value.name())),
+        Some(descriptor) => descriptor.get_value(number).map_or(Value::from(number), |value| Value::from(value.name())),
         None => Value::from(number),
     }
 }
@@ -329,54 +252,32 @@ fn map_key(key: &MapKey) -> String {
 }
 
 fn seconds(message: &DynamicMessage) -> i64 {
-    message
-        .get_field_by_number(1)
-        .and_then(|value| value.as_i64())
-        .unwrap_or(0)
+    message.get_field_by_number(1).and_then(|value| value.as_i64()).unwrap_or(0)
 }
 
 fn nanos(message: &DynamicMessage) -> i32 {
-    message
-        .get_field_by_number(2)
-        .and_then(|value| value.as_i32())
-        .unwrap_or(0)
+    message.get_field_by_number(2).and_then(|value| value.as_i32()).unwrap_or(0)
 }
 
 fn text(message: &DynamicMessage, number: u32) -> String {
-    message
-        .get_field_by_number(number)
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
+    message.get_field_by_number(number).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 fn field_mask(message: &DynamicMessage) -> String {
     let paths = message.get_field_by_number(1);
-    let paths = paths
-        .as_deref()
-        .and_then(Proto::as_list)
-        .unwrap_or_default();
-    paths
-        .iter()
-        .filter_map(Proto::as_str)
-        .map(lower_camel)
-        .collect::<Vec<_>>()
-        .join(",")
+    let paths = paths.as_deref().and_then(Proto::as_list).unwrap_or_default();
+    paths.iter().filter_map(Proto::as_str).map(lower_camel).collect::<Vec<_>>().join(",")
 }
 
 fn lower_camel(name: &str) -> String {
     let mut upper = false;
-    name.chars()
-        .fold(String::with_capacity(name.len()), |mut out, letter| {
-            if letter == '_' {
-                upper = true;
-            } else {
-                out.push(if upper {
-                    letter.to_ascii_uppercase()
-                } else {
-                    letter
-                });
-                upper = false;
-            }
-            out
-        })
+    name.chars().fold(String::with_capacity(name.len()), |mut out, letter| {
+        if letter == '_' {
+            upper = true;
+        } else {
+            out.push(if upper { letter.to_ascii_uppercase() } else { letter });
+            upper = false;
+        }
+        out
+    })
 }

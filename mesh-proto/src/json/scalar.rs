@@ -21,12 +21,7 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, BASE64
 type Parsed<T> = Result<T, JsonError>;
 
 /// Writes a value that is no message behind its key; says whether it is zero.
-pub(super) fn scalar(
-    kind: &Kind,
-    json: &Value,
-    path: &FieldPath<'_>,
-    out: &mut Vec<u8>,
-) -> Parsed<bool> {
+pub(super) fn scalar(kind: &Kind, json: &Value, path: &FieldPath<'_>, out: &mut Vec<u8>) -> Parsed<bool> {
     match kind {
         Kind::Bool => {
             let Value::Bool(value) = json else {
@@ -49,14 +44,12 @@ pub(super) fn scalar(
             Ok(bytes.is_empty())
         }
         Kind::Double => {
-            let value = number::parse_double(json)
-                .ok_or_else(|| wrong_or_invalid(path, "a number", json))?;
+            let value = number::parse_double(json).ok_or_else(|| wrong_or_invalid(path, "a number", json))?;
             out.extend_from_slice(&value.to_le_bytes());
             Ok(value.to_bits() == 0)
         }
         Kind::Float => {
-            let value = number::parse_float(json)
-                .ok_or_else(|| wrong_or_invalid(path, "a 32-bit number", json))?;
+            let value = number::parse_float(json).ok_or_else(|| wrong_or_invalid(path, "a 32-bit number", json))?;
             out.extend_from_slice(&value.to_le_bytes());
             Ok(value.to_bits() == 0)
         }
@@ -65,69 +58,43 @@ pub(super) fn scalar(
                 Value::Null if descriptor.full_name() == "google.protobuf.NullValue" => 0,
                 Value::String(name) => descriptor
                     .get_value_by_name(name)
-                    .ok_or_else(|| {
-                        invalid(
-                            path,
-                            name,
-                            &format!("a value of {}", descriptor.full_name()),
-                        )
-                    })?
+                    .ok_or_else(|| invalid(path, name, &format!("a value of {}", descriptor.full_name())))?
                     .number(),
                 _ => integer(json, "an enum name or number", path)?,
             };
             varint(number.into(), out);
             Ok(number == 0)
         }
-        Kind::Int32 => {
-            integer::<i32>(json, "a 32-bit integer", path).map(|value| varint(value.into(), out))
-        }
-        Kind::Int64 => {
-            integer::<i64>(json, "a 64-bit integer", path).map(|value| varint(value, out))
-        }
-        Kind::Uint32 => integer::<u32>(json, "an unsigned 32-bit integer", path)
-            .map(|value| varint(value.into(), out)),
+        Kind::Int32 => integer::<i32>(json, "a 32-bit integer", path).map(|value| varint(value.into(), out)),
+        Kind::Int64 => integer::<i64>(json, "a 64-bit integer", path).map(|value| varint(value, out)),
+        Kind::Uint32 => integer::<u32>(json, "an unsigned 32-bit integer", path).map(|value| varint(value.into(), out)),
         Kind::Uint64 => integer::<u64>(json, "an unsigned 64-bit integer", path).map(|value| {
             encode_varint(value, out);
             value == 0
         }),
-        Kind::Sint32 => {
-            integer::<i32>(json, "a 32-bit integer", path).map(|value| zigzag(value.into(), out))
+        Kind::Sint32 => integer::<i32>(json, "a 32-bit integer", path).map(|value| zigzag(value.into(), out)),
+        Kind::Sint64 => integer::<i64>(json, "a 64-bit integer", path).map(|value| zigzag(value, out)),
+        Kind::Fixed32 => {
+            integer::<u32>(json, "an unsigned 32-bit integer", path).map(|value| fixed(value.to_le_bytes(), out))
         }
-        Kind::Sint64 => {
-            integer::<i64>(json, "a 64-bit integer", path).map(|value| zigzag(value, out))
+        Kind::Fixed64 => {
+            integer::<u64>(json, "an unsigned 64-bit integer", path).map(|value| fixed(value.to_le_bytes(), out))
         }
-        Kind::Fixed32 => integer::<u32>(json, "an unsigned 32-bit integer", path)
-            .map(|value| fixed(value.to_le_bytes(), out)),
-        Kind::Fixed64 => integer::<u64>(json, "an unsigned 64-bit integer", path)
-            .map(|value| fixed(value.to_le_bytes(), out)),
-        Kind::Sfixed32 => integer::<i32>(json, "a 32-bit integer", path)
-            .map(|value| fixed(value.to_le_bytes(), out)),
-        Kind::Sfixed64 => integer::<i64>(json, "a 64-bit integer", path)
-            .map(|value| fixed(value.to_le_bytes(), out)),
+        Kind::Sfixed32 => integer::<i32>(json, "a 32-bit integer", path).map(|value| fixed(value.to_le_bytes(), out)),
+        Kind::Sfixed64 => integer::<i64>(json, "a 64-bit integer", path).map(|value| fixed(value.to_le_bytes(), out)),
         Kind::Message(_) => Err(wrong(path, "a value", json)),
     }
 }
 
-pub(super) fn string<'j>(
-    json: &'j Value,
-    expected: &'static str,
-    path: &FieldPath<'_>,
-) -> Parsed<&'j str> {
+pub(super) fn string<'j>(json: &'j Value, expected: &'static str, path: &FieldPath<'_>) -> Parsed<&'j str> {
     json.as_str().ok_or_else(|| wrong(path, expected, json))
 }
 
 pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
-    STANDARD
-        .decode(text)
-        .or_else(|_| URL_SAFE.decode(text))
-        .ok()
+    STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok()
 }
 
-fn integer<T: TryFrom<i128>>(
-    json: &Value,
-    expected: &'static str,
-    path: &FieldPath<'_>,
-) -> Parsed<T> {
+fn integer<T: TryFrom<i128>>(json: &Value, expected: &'static str, path: &FieldPath<'_>) -> Parsed<T> {
     number::parse_integer(json)
         .and_then(|number| T::try_from(number).ok())
         .ok_or_else(|| wrong_or_invalid(path, expected, json))

@@ -57,27 +57,13 @@ fn a_route_configuration_with_typed_filter_config_makes_the_round_trip() {
 #[test]
 fn names_of_the_proto_file_and_lower_camel_case_mean_the_same() {
     let camel: VirtualHost =
-        from_json(&json!({ "name": "a", "requireTls": "ALL", "includeRequestAttemptCount": true }))
-            .unwrap();
-    let snake: VirtualHost = from_json(
-        &json!({ "name": "a", "require_tls": "ALL", "include_request_attempt_count": true }),
-    )
-    .unwrap();
+        from_json(&json!({ "name": "a", "requireTls": "ALL", "includeRequestAttemptCount": true })).unwrap();
+    let snake: VirtualHost =
+        from_json(&json!({ "name": "a", "require_tls": "ALL", "include_request_attempt_count": true })).unwrap();
     assert_eq!(camel, snake);
-    let style = Style {
-        proto_names: true,
-        ..Style::default()
-    };
-    let printed = to_json_in(
-        style,
-        "envoy.config.route.v3.VirtualHost",
-        &snake.encode_to_vec(),
-    )
-    .unwrap();
-    assert_eq!(
-        printed,
-        json!({ "name": "a", "require_tls": "ALL", "include_request_attempt_count": true })
-    );
+    let style = Style { proto_names: true, ..Style::default() };
+    let printed = to_json_in(style, "envoy.config.route.v3.VirtualHost", &snake.encode_to_vec()).unwrap();
+    assert_eq!(printed, json!({ "name": "a", "require_tls": "ALL", "include_request_attempt_count": true }));
 }
 
 #[test]
@@ -92,16 +78,10 @@ fn an_any_of_an_unknown_type_falls_back_to_its_bytes_and_comes_back() {
     });
     let message: TypedExtensionConfig = from_json(&json).unwrap();
     let outer = message.typed_config.clone().unwrap();
-    let inner = TypedExtensionConfig::decode(outer.value.as_slice())
-        .unwrap()
-        .typed_config
-        .unwrap();
+    let inner = TypedExtensionConfig::decode(outer.value.as_slice()).unwrap().typed_config.unwrap();
     assert_eq!(
         inner,
-        Any {
-            type_url: "type.googleapis.com/stats.PluginConfig".to_owned(),
-            value: b"\x0a\x01a\x10\x01".to_vec()
-        }
+        Any { type_url: "type.googleapis.com/stats.PluginConfig".to_owned(), value: b"\x0a\x01a\x10\x01".to_vec() }
     );
     assert_eq!(to_json_of(&message).unwrap(), json);
 }
@@ -111,16 +91,10 @@ fn an_any_of_a_known_type_with_broken_bytes_is_printed_as_its_bytes() {
     let type_url = "type.googleapis.com/envoy.config.cluster.v3.Cluster".to_owned();
     let message = TypedExtensionConfig {
         name: "x".to_owned(),
-        typed_config: Some(Any {
-            type_url: type_url.clone(),
-            value: vec![0xff],
-        }),
+        typed_config: Some(Any { type_url: type_url.clone(), value: vec![0xff] }),
     };
     let json = to_json_of(&message).unwrap();
-    assert_eq!(
-        json,
-        json!({ "name": "x", "typedConfig": { "@type": type_url, "value": "/w==" } })
-    );
+    assert_eq!(json, json!({ "name": "x", "typedConfig": { "@type": type_url, "value": "/w==" } }));
     // That it is not valid is found when it is read.
     assert_eq!(
         error::<TypedExtensionConfig>(&json),
@@ -135,10 +109,7 @@ fn an_any_may_hold_a_well_known_type() {
         ("UInt32Value", json!(7)),
         ("Struct", json!({ "a": [1, null] })),
         ("Empty", json!({})),
-        (
-            "Any",
-            json!({ "@type": "type.googleapis.com/google.protobuf.BoolValue", "value": true }),
-        ),
+        ("Any", json!({ "@type": "type.googleapis.com/google.protobuf.BoolValue", "value": true })),
     ] {
         let json = json!({ "@type": format!("type.googleapis.com/google.protobuf.{content}"), "value": value });
         let message: Any = from_json(&json).unwrap();
@@ -146,18 +117,12 @@ fn an_any_may_hold_a_well_known_type() {
     }
     assert_eq!(to_json_of(&Any::default()).unwrap(), json!({}));
     assert_eq!(from_json::<Any>(&json!({})), Ok(Any::default()));
-    assert_eq!(
-        error::<Any>(&json!({ "value": 1 })),
-        "\"@type\" is required"
-    );
+    assert_eq!(error::<Any>(&json!({ "value": 1 })), "\"@type\" is required");
     assert_eq!(
         error::<Any>(&json!({ "@type": "type.googleapis.com/google.protobuf.Duration" })),
         "\"value\" is required for google.protobuf.Duration"
     );
-    assert_eq!(
-        error::<Any>(&json!({ "@type": "x/no.Such", "a": 1 })),
-        "type \"x/no.Such\" is unknown"
-    );
+    assert_eq!(error::<Any>(&json!({ "@type": "x/no.Such", "a": 1 })), "type \"x/no.Such\" is unknown");
 }
 
 #[test]
@@ -180,10 +145,7 @@ fn an_unknown_field_is_an_error_that_names_its_path() {
 fn unknown_fields_can_be_collected_instead() {
     let json = json!({ "name": "a", "bogus": 1, "routes": [{ "name": "r", "bogus": null }] });
     let (message, unknown) = from_json_collecting::<VirtualHost>(&json).unwrap();
-    assert_eq!(
-        (message.name.as_str(), message.routes[0].name.as_str()),
-        ("a", "r")
-    );
+    assert_eq!((message.name.as_str(), message.routes[0].name.as_str()), ("a", "r"));
     assert_eq!(unknown, ["bogus", "routes[0].bogus"]);
 }
 
@@ -191,30 +153,15 @@ fn unknown_fields_can_be_collected_instead() {
 fn a_wrong_value_is_an_error_that_says_what_was_expected() {
     for (json, expected) in [
         (json!([]), "expected an object, got a list"),
-        (
-            json!({ "name": 1 }),
-            "name: expected a string, got a number",
-        ),
-        (
-            json!({ "domains": "a" }),
-            "domains: expected a list, got a string",
-        ),
-        (
-            json!({ "domains": [null] }),
-            "domains[0]: expected a string, got null",
-        ),
-        (
-            json!({ "routes": [null] }),
-            "routes[0]: expected an object, got null",
-        ),
+        (json!({ "name": 1 }), "name: expected a string, got a number"),
+        (json!({ "domains": "a" }), "domains: expected a list, got a string"),
+        (json!({ "domains": [null] }), "domains[0]: expected a string, got null"),
+        (json!({ "routes": [null] }), "routes[0]: expected an object, got null"),
         (
             json!({ "requireTls": "SOMETIMES" }),
             "require_tls: \"SOMETIMES\" is not a value of envoy.config.route.v3.VirtualHost.TlsRequirementType",
         ),
-        (
-            json!({ "requireTls": true }),
-            "require_tls: expected an enum name or number, got a boolean",
-        ),
+        (json!({ "requireTls": true }), "require_tls: expected an enum name or number, got a boolean"),
         (
             json!({ "includeRequestAttemptCount": "true" }),
             "include_request_attempt_count: expected true or false, got a string",
@@ -247,10 +194,7 @@ fn a_wrong_value_is_an_error_that_says_what_was_expected() {
             json!({ "routes": [{ "match": { "prefix": "/", "path": "/" } }] }),
             "routes[0].match.path: excludes prefix (oneof path_specifier)",
         ),
-        (
-            json!({ "requireTls": "ALL", "require_tls": "ALL" }),
-            "require_tls: given twice",
-        ),
+        (json!({ "requireTls": "ALL", "require_tls": "ALL" }), "require_tls: given twice"),
         (
             json!({ "metadata": { "filterMetadata": { "a": [] } } }),
             "metadata.filter_metadata[\"a\"]: expected an object, got a list",
@@ -262,10 +206,8 @@ fn a_wrong_value_is_an_error_that_says_what_was_expected() {
 
 #[test]
 fn null_is_an_absent_field_and_quoted_numbers_are_numbers() {
-    let message: VirtualHost = from_json(
-        &json!({ "name": null, "routes": null, "requestBodyBufferLimit": "12", "requireTls": 2 }),
-    )
-    .unwrap();
+    let message: VirtualHost =
+        from_json(&json!({ "name": null, "routes": null, "requestBodyBufferLimit": "12", "requireTls": 2 })).unwrap();
     assert_eq!(message.name, "");
     assert_eq!(message.request_body_buffer_limit.unwrap().value, 12);
     assert_eq!(message.require_tls, 2);
@@ -277,12 +219,10 @@ fn null_is_an_absent_field_and_quoted_numbers_are_numbers() {
 #[test]
 fn wrappers_keep_zero_and_plain_fields_do_not() {
     let option: HeaderValueOption =
-        from_json(&json!({ "append": false, "keepEmptyValue": false, "header": { "key": "", "rawValue": "_w" } })).unwrap();
+        from_json(&json!({ "append": false, "keepEmptyValue": false, "header": { "key": "", "rawValue": "_w" } }))
+            .unwrap();
     assert_eq!(option.header.clone().unwrap().raw_value, [0xff]);
-    assert_eq!(
-        to_json_of(&option).unwrap(),
-        json!({ "append": false, "header": { "rawValue": "/w==" } })
-    );
+    assert_eq!(to_json_of(&option).unwrap(), json!({ "append": false, "header": { "rawValue": "/w==" } }));
 }
 
 #[test]
@@ -295,57 +235,28 @@ fn an_enum_number_without_a_name_is_kept() {
 fn other_well_known_types_have_their_own_form() {
     let mask = encode("google.protobuf.FieldMask", &json!("aB.c,d")).unwrap();
     assert_eq!(mask, b"\x0a\x05a_b.c\x0a\x01d");
-    assert_eq!(
-        to_json("google.protobuf.FieldMask", &mask).unwrap(),
-        json!("aB.c,d")
-    );
-    let time = Timestamp {
-        seconds: 63_108_020,
-        nanos: 21_000_000,
-    };
-    assert_eq!(
-        to_json_of(&time).unwrap(),
-        json!("1972-01-01T10:00:20.021Z")
-    );
+    assert_eq!(to_json("google.protobuf.FieldMask", &mask).unwrap(), json!("aB.c,d"));
+    let time = Timestamp { seconds: 63_108_020, nanos: 21_000_000 };
+    assert_eq!(to_json_of(&time).unwrap(), json!("1972-01-01T10:00:20.021Z"));
     assert_eq!(from_json(&json!("1972-01-01T10:00:20.021Z")), Ok(time));
+    assert_eq!(to_json_of(&FloatValue { value: f32::NAN }).unwrap(), json!("NaN"));
+    assert_eq!(from_json(&json!("-Infinity")), Ok(FloatValue { value: f32::NEG_INFINITY }));
     assert_eq!(
-        to_json_of(&FloatValue { value: f32::NAN }).unwrap(),
-        json!("NaN")
-    );
-    assert_eq!(
-        from_json(&json!("-Infinity")),
-        Ok(FloatValue {
-            value: f32::NEG_INFINITY
-        })
-    );
-    assert_eq!(
-        encode("google.protobuf.FieldMask", &json!("a_b"))
-            .unwrap_err()
-            .to_string(),
+        encode("google.protobuf.FieldMask", &json!("a_b")).unwrap_err().to_string(),
         "\"a_b\" is not a list of lowerCamelCase field paths"
     );
 }
 
 #[test]
 fn a_duration_out_of_range_cannot_be_printed() {
-    let error = to_json_of(&Duration {
-        seconds: i64::MAX,
-        nanos: 0,
-    })
-    .unwrap_err();
+    let error = to_json_of(&Duration { seconds: i64::MAX, nanos: 0 }).unwrap_err();
     assert_eq!(error.to_string(), "duration is out of range");
 }
 
 #[test]
 fn an_unknown_message_is_an_error() {
-    assert_eq!(
-        to_json("x/no.Such", &[]).unwrap_err().to_string(),
-        "type \"no.Such\" is unknown"
-    );
-    assert_eq!(
-        encode("no.Such", &json!({})).unwrap_err().to_string(),
-        "type \"no.Such\" is unknown"
-    );
+    assert_eq!(to_json("x/no.Such", &[]).unwrap_err().to_string(), "type \"no.Such\" is unknown");
+    assert_eq!(encode("no.Such", &json!({})).unwrap_err().to_string(), "type \"no.Such\" is unknown");
 }
 
 #[test]
@@ -366,33 +277,12 @@ fn secrets_are_redacted_in_a_dump_also_within_any_and_typed_struct() {
         { "transportSocket": { "name": "b", "typedConfig": as_struct } },
     ] });
     let message: Listener = from_json(&json).unwrap();
-    let dump = to_json_in(
-        Style::CONFIG_DUMP,
-        "envoy.config.listener.v3.Listener",
-        &message.encode_to_vec(),
-    )
-    .unwrap();
+    let dump = to_json_in(Style::CONFIG_DUMP, "envoy.config.listener.v3.Listener", &message.encode_to_vec()).unwrap();
     let text = dump.to_string();
-    assert!(
-        !text.contains("\"private\"") && !text.contains("cHJpdmF0ZQ=="),
-        "{text}"
-    );
-    assert_eq!(
-        text.matches("\"inline_string\":\"[redacted]\"").count(),
-        2,
-        "{text}"
-    );
-    assert_eq!(
-        text.matches("\"inline_string\":\"public\"").count(),
-        2,
-        "{text}"
-    );
-    assert!(
-        to_json_of(&message)
-            .unwrap()
-            .to_string()
-            .contains("\"private\"")
-    );
+    assert!(!text.contains("\"private\"") && !text.contains("cHJpdmF0ZQ=="), "{text}");
+    assert_eq!(text.matches("\"inline_string\":\"[redacted]\"").count(), 2, "{text}");
+    assert_eq!(text.matches("\"inline_string\":\"public\"").count(), 2, "{text}");
+    assert!(to_json_of(&message).unwrap().to_string().contains("\"private\""));
 }
 
 #[test]
@@ -406,26 +296,18 @@ fn nesting_beyond_the_limit_is_an_error_not_an_overflow() {
         members.insert("value".to_owned(), json);
         json = Value::Object(members);
     }
-    assert_eq!(
-        from_json::<Any>(&json).unwrap_err().problem,
-        Problem::TooDeep
-    );
+    assert_eq!(from_json::<Any>(&json).unwrap_err().problem, Problem::TooDeep);
     // Dropping the value would recurse just as deeply.
     std::mem::forget(json);
 
     let mut any = Any::default();
     for _ in 0..2_000 {
-        any = Any {
-            type_url: "/google.protobuf.Any".to_owned(),
-            value: any.encode_to_vec(),
-        };
+        any = Any { type_url: "/google.protobuf.Any".to_owned(), value: any.encode_to_vec() };
     }
     // The innermost that may be looked into is printed as its bytes.
     let printed = to_json_of(&any).unwrap();
-    let depth = std::iter::successors(Some(&printed), |value| {
-        value.get("value").filter(|value| value.is_object())
-    })
-    .count();
+    let depth =
+        std::iter::successors(Some(&printed), |value| value.get("value").filter(|value| value.is_object())).count();
     assert!((10..=MAX_DEPTH_PRINTED).contains(&depth), "{depth}");
 }
 
@@ -433,15 +315,11 @@ const MAX_DEPTH_PRINTED: usize = crate::MAX_DEPTH;
 
 #[test]
 fn equal_json_gives_equal_bytes() {
-    let metadata =
-        json!({ "filterMetadata": { "a": { "x": 1, "y": 2, "z": 3 }, "b": {}, "c": {} } });
+    let metadata = json!({ "filterMetadata": { "a": { "x": 1, "y": 2, "z": 3 }, "b": {}, "c": {} } });
     let name = "envoy.config.core.v3.Metadata";
     assert_eq!(encode(name, &metadata), encode(name, &metadata));
     let message: Metadata = from_json(&metadata).unwrap();
-    assert_eq!(
-        crate::canonical::encode(&message),
-        encode(name, &metadata).unwrap()
-    );
+    assert_eq!(crate::canonical::encode(&message), encode(name, &metadata).unwrap());
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -453,12 +331,8 @@ fn any_json() -> impl Strategy<Value = Value> {
         ".{0,8}".prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 32, 4, |inner| {
-        let name = prop_oneof![
-            "[a-z]{1,4}",
-            Just("name".to_owned()),
-            Just("routes".to_owned()),
-            Just("@type".to_owned())
-        ];
+        let name =
+            prop_oneof!["[a-z]{1,4}", Just("name".to_owned()), Just("routes".to_owned()), Just("@type".to_owned())];
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::btree_map(name, inner, 0..4)

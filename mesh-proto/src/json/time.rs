@@ -16,29 +16,17 @@ pub(super) fn print_duration(seconds: i64, nanos: i32) -> Option<String> {
         return None;
     }
     let sign = if seconds < 0 || nanos < 0 { "-" } else { "" };
-    Some(format!(
-        "{sign}{}{}s",
-        seconds.unsigned_abs(),
-        fraction(nanos.unsigned_abs())
-    ))
+    Some(format!("{sign}{}{}s", seconds.unsigned_abs(), fraction(nanos.unsigned_abs())))
 }
 
 /// `"1.5s"` as seconds and nanoseconds.
 pub(super) fn parse_duration(text: &str) -> Option<(i64, i32)> {
     let number = text.strip_suffix('s')?;
-    let (negative, number) = number
-        .strip_prefix('-')
-        .map_or((false, number), |rest| (true, rest));
-    let (whole, decimals) = number
-        .split_once('.')
-        .map_or((number, None), |(whole, rest)| (whole, Some(rest)));
+    let (negative, number) = number.strip_prefix('-').map_or((false, number), |rest| (true, rest));
+    let (whole, decimals) = number.split_once('.').map_or((number, None), |(whole, rest)| (whole, Some(rest)));
     let seconds: i64 = digits(whole)?;
     let nanos = decimals.map_or(Some(0), parse_fraction)?;
-    let (seconds, nanos) = if negative {
-        (-seconds, -nanos)
-    } else {
-        (seconds, nanos)
-    };
+    let (seconds, nanos) = if negative { (-seconds, -nanos) } else { (seconds, nanos) };
     in_range(seconds, nanos).then_some((seconds, nanos))
 }
 
@@ -51,9 +39,7 @@ pub(super) fn print_timestamp(seconds: i64, nanos: i32) -> Option<String> {
     let second = seconds.rem_euclid(DAY);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     let fraction = fraction(nanos.unsigned_abs());
-    Some(format!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z"
-    ))
+    Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z"))
 }
 
 /// RFC 3339 with any offset as seconds and nanoseconds since 1970.
@@ -65,19 +51,10 @@ pub(super) fn parse_timestamp(text: &str) -> Option<(i64, i32)> {
             let at = time.rfind(['+', '-'])?;
             let (hour, minute) = time.get(at + 1..)?.split_once(':')?;
             let minutes = two(hour, 23)? * 60 + two(minute, 59)?;
-            (
-                time.get(..at)?,
-                if time.get(at..)?.starts_with('-') {
-                    -minutes * 60
-                } else {
-                    minutes * 60
-                },
-            )
+            (time.get(..at)?, if time.get(at..)?.starts_with('-') { -minutes * 60 } else { minutes * 60 })
         }
     };
-    let (clock, decimals) = time
-        .split_once('.')
-        .map_or((time, None), |(clock, rest)| (clock, Some(rest)));
+    let (clock, decimals) = time.split_once('.').map_or((time, None), |(clock, rest)| (clock, Some(rest)));
     let (year, month, day) = triple(date, '-')?;
     let (hour, minute, second) = triple(clock, ':')?;
     let year = (year.len() == 4).then(|| digits(year)).flatten()?;
@@ -93,11 +70,7 @@ pub(super) fn parse_timestamp(text: &str) -> Option<(i64, i32)> {
 }
 
 fn in_range(seconds: i64, nanos: i32) -> bool {
-    let most = if seconds.unsigned_abs() == MAX_SECONDS.unsigned_abs() {
-        0
-    } else {
-        NANOS.unsigned_abs() - 1
-    };
+    let most = if seconds.unsigned_abs() == MAX_SECONDS.unsigned_abs() { 0 } else { NANOS.unsigned_abs() - 1 };
     seconds.unsigned_abs() <= MAX_SECONDS.unsigned_abs() && nanos.unsigned_abs() <= most
 }
 
@@ -125,10 +98,7 @@ fn digits(text: &str) -> Option<i64> {
 }
 
 fn two(text: &str, most: i64) -> Option<i64> {
-    (text.len() == 2)
-        .then(|| digits(text))
-        .flatten()
-        .filter(|number| *number <= most)
+    (text.len() == 2).then(|| digits(text)).flatten().filter(|number| *number <= most)
 }
 
 fn triple(text: &str, separator: char) -> Option<(&str, &str, &str)> {
@@ -151,8 +121,7 @@ fn date_of(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
@@ -183,21 +152,9 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in [
-            "",
-            "s",
-            "1",
-            "1 s",
-            "+1s",
-            "1.s",
-            ".5s",
-            "1.0000000001s",
-            "1ms",
-            "--1s",
-            "315576000001s",
-            "1e3s",
-            "1.-5s",
-        ] {
+        for text in
+            ["", "s", "1", "1 s", "+1s", "1.s", ".5s", "1.0000000001s", "1ms", "--1s", "315576000001s", "1e3s", "1.-5s"]
+        {
             assert_eq!(parse_duration(text), None, "{text}");
         }
         assert_eq!(print_duration(1, -1), None);
@@ -213,11 +170,7 @@ mod tests {
             (951_782_400, 0, "2000-02-29T00:00:00Z"),
             (-1, 0, "1969-12-31T23:59:59Z"),
             (-62_135_596_800, 0, "0001-01-01T00:00:00Z"),
-            (
-                253_402_300_799,
-                999_999_999,
-                "9999-12-31T23:59:59.999999999Z",
-            ),
+            (253_402_300_799, 999_999_999, "9999-12-31T23:59:59.999999999Z"),
         ] {
             assert_eq!(print_timestamp(seconds, nanos).as_deref(), Some(text));
             assert_eq!(parse_timestamp(text), Some((seconds, nanos)), "{text}");

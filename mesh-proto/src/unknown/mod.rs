@@ -88,41 +88,25 @@ impl fmt::Display for UnreadField {
 ///
 /// # Errors
 /// As [`walk`].
-pub fn unread_fields(
-    type_name: &str,
-    bytes: &[u8],
-    reads: &ReadSet,
-) -> Result<Vec<UnreadField>, WalkError> {
+pub fn unread_fields(type_name: &str, bytes: &[u8], reads: &ReadSet) -> Result<Vec<UnreadField>, WalkError> {
     let mut unread = Vec::new();
-    walk(
-        type_name,
-        bytes,
-        &mut |path: &FieldPath<'_>, found: Found<'_>| {
-            let what = match found {
-                Found::Field(field) if reads.contains(field) => return Descend::Into,
-                Found::Field(field) => Unread::Field {
-                    message: field.parent_message().full_name().to_owned(),
-                    field: field.name().to_owned(),
-                },
-                Found::UnknownNumber { message, number } => Unread::Number {
-                    message: message.full_name().to_owned(),
-                    number,
-                },
-                Found::UnknownName { message, name } => Unread::Name {
-                    message: message.full_name().to_owned(),
-                    name: name.to_owned(),
-                },
-                Found::UnknownType { type_url } => Unread::Type {
-                    type_url: type_url.to_owned(),
-                },
-            };
-            unread.push(UnreadField {
-                path: path.to_string(),
-                what,
-            });
-            Descend::Skip
-        },
-    )?;
+    walk(type_name, bytes, &mut |path: &FieldPath<'_>, found: Found<'_>| {
+        let what = match found {
+            Found::Field(field) if reads.contains(field) => return Descend::Into,
+            Found::Field(field) => {
+                Unread::Field { message: field.parent_message().full_name().to_owned(), field: field.name().to_owned() }
+            }
+            Found::UnknownNumber { message, number } => {
+                Unread::Number { message: message.full_name().to_owned(), number }
+            }
+            Found::UnknownName { message, name } => {
+                Unread::Name { message: message.full_name().to_owned(), name: name.to_owned() }
+            }
+            Found::UnknownType { type_url } => Unread::Type { type_url: type_url.to_owned() },
+        };
+        unread.push(UnreadField { path: path.to_string(), what });
+        Descend::Skip
+    })?;
     Ok(unread)
 }
 

@@ -56,9 +56,7 @@ impl ReadSet {
     pub fn extend(&mut self, other: &Self) {
         for (message, fields) in &other.messages {
             match (self.messages.get_mut(message), fields) {
-                (None, _) | (Some(_), Fields::All) => {
-                    drop(self.messages.insert(message.clone(), fields.clone()))
-                }
+                (None, _) | (Some(_), Fields::All) => drop(self.messages.insert(message.clone(), fields.clone())),
                 (Some(Fields::Some(mine)), Fields::Some(theirs)) => mine.extend(theirs),
                 (Some(Fields::All), Fields::Some(_)) => {}
             }
@@ -76,12 +74,9 @@ impl ReadSet {
     }
 
     fn add(&mut self, message: &str, fields: &[&str]) -> Result<(), ReadSetError> {
-        let descriptor = descriptors::message(message)
-            .ok_or_else(|| ReadSetError::UnknownMessage(message.to_owned()))?;
-        let row = self
-            .messages
-            .entry(message.to_owned())
-            .or_insert_with(|| Fields::Some(HashSet::new()));
+        let descriptor =
+            descriptors::message(message).ok_or_else(|| ReadSetError::UnknownMessage(message.to_owned()))?;
+        let row = self.messages.entry(message.to_owned()).or_insert_with(|| Fields::Some(HashSet::new()));
         for &field in fields {
             if field == "*" {
                 *row = Fields::All;
@@ -89,10 +84,7 @@ impl ReadSet {
             }
             let number = descriptor
                 .get_field_by_name(field)
-                .ok_or_else(|| ReadSetError::UnknownField {
-                    message: message.to_owned(),
-                    field: field.to_owned(),
-                })?
+                .ok_or_else(|| ReadSetError::UnknownField { message: message.to_owned(), field: field.to_owned() })?
                 .number();
             if let Fields::Some(numbers) = row {
                 numbers.insert(number);

@@ -12,16 +12,7 @@ const ROUTES: &str = "envoy.config.route.v3.RouteConfiguration";
 
 const TABLE: &[(&str, &[&str])] = &[
     (ROUTES, &["name", "virtual_hosts"]),
-    (
-        "envoy.config.route.v3.VirtualHost",
-        &[
-            "name",
-            "domains",
-            "routes",
-            "typed_per_filter_config",
-            "metadata",
-        ],
-    ),
+    ("envoy.config.route.v3.VirtualHost", &["name", "domains", "routes", "typed_per_filter_config", "metadata"]),
     ("envoy.config.route.v3.Route", &["*"]),
     ("envoy.config.route.v3.RouteMatch", &["prefix"]),
     ("envoy.config.route.v3.RouteAction", &["cluster", "timeout"]),
@@ -34,22 +25,15 @@ fn unread(json: &serde_json::Value) -> Vec<String> {
 
 fn unread_bytes(bytes: &[u8]) -> Result<Vec<String>, WalkError> {
     let reads = ReadSet::new(TABLE).unwrap();
-    Ok(unread_fields(ROUTES, bytes, &reads)?
-        .iter()
-        .map(ToString::to_string)
-        .collect())
+    Ok(unread_fields(ROUTES, bytes, &reads)?.iter().map(ToString::to_string).collect())
 }
 
 fn paths(type_name: &str, bytes: &[u8]) -> Vec<String> {
     let mut paths = Vec::new();
-    walk(
-        type_name,
-        bytes,
-        &mut |path: &FieldPath<'_>, _: Found<'_>| {
-            paths.push(path.to_string());
-            Descend::Into
-        },
-    )
+    walk(type_name, bytes, &mut |path: &FieldPath<'_>, _: Found<'_>| {
+        paths.push(path.to_string());
+        Descend::Into
+    })
     .unwrap();
     paths
 }
@@ -151,17 +135,12 @@ fn zero_in_a_field_without_presence_is_not_set() {
 
 #[test]
 fn an_any_of_an_unknown_type_is_listed() {
-    let config = Any {
-        type_url: "type.googleapis.com/no.Such".to_owned(),
-        value: vec![1, 2, 3],
-    };
+    let config = Any { type_url: "type.googleapis.com/no.Such".to_owned(), value: vec![1, 2, 3] };
     let entry = [field(1, b"f"), field(2, &config.encode_to_vec())].concat();
     let bytes = field(2, &field(15, &entry));
     assert_eq!(
         unread_bytes(&bytes).unwrap(),
-        [
-            "virtual_hosts[0].typed_per_filter_config[\"f\"] (type \"type.googleapis.com/no.Such\" is unknown)"
-        ]
+        ["virtual_hosts[0].typed_per_filter_config[\"f\"] (type \"type.googleapis.com/no.Such\" is unknown)"]
     );
 }
 
@@ -175,9 +154,7 @@ fn a_typed_struct_is_walked_as_the_message_it_stands_for() {
         } } }] })
     };
     assert_eq!(
-        unread(&typed(
-            "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
-        )),
+        unread(&typed("type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault")),
         [
             "virtual_hosts[0].typed_per_filter_config[\"f\"].bogus (bogus is unknown in envoy.extensions.filters.http.fault.v3.HTTPFault)",
             "virtual_hosts[0].typed_per_filter_config[\"f\"].max_active_faults (envoy.extensions.filters.http.fault.v3.HTTPFault.max_active_faults)",
@@ -198,19 +175,10 @@ fn well_known_messages_are_one_value() {
 #[test]
 fn what_does_not_fit_the_descriptor_is_an_error_with_its_path() {
     let malformed = |bytes: &[u8]| unread_bytes(bytes).unwrap_err().to_string();
+    assert_eq!(malformed(b"\x08\x01"), "name: malformed protobuf", "a number where a string belongs");
+    assert_eq!(malformed(&field(2, b"\xff")), "virtual_hosts[0]: malformed protobuf");
     assert_eq!(
-        malformed(b"\x08\x01"),
-        "name: malformed protobuf",
-        "a number where a string belongs"
-    );
-    assert_eq!(
-        malformed(&field(2, b"\xff")),
-        "virtual_hosts[0]: malformed protobuf"
-    );
-    assert_eq!(
-        walk("no.Such", &[], &mut |_: &FieldPath<'_>, _: Found<'_>| {
-            Descend::Into
-        }),
+        walk("no.Such", &[], &mut |_: &FieldPath<'_>, _: Found<'_>| { Descend::Into }),
         Err(WalkError::UnknownMessage("no.Such".to_owned()))
     );
 }
@@ -223,63 +191,35 @@ fn messages_nested_too_deeply_are_an_error() {
     for _ in 0..10_000 {
         bytes = field(8, &bytes);
     }
-    let walked = walk(
-        permission,
-        &bytes,
-        &mut |_: &FieldPath<'_>, _: Found<'_>| Descend::Into,
-    );
+    let walked = walk(permission, &bytes, &mut |_: &FieldPath<'_>, _: Found<'_>| Descend::Into);
     assert!(matches!(walked, Err(WalkError::TooDeep(_))), "{walked:?}");
 
     let mut any = Any::default();
     for _ in 0..2_000 {
-        any = Any {
-            type_url: "/google.protobuf.Any".to_owned(),
-            value: any.encode_to_vec(),
-        };
+        any = Any { type_url: "/google.protobuf.Any".to_owned(), value: any.encode_to_vec() };
     }
-    let walked = walk(
-        "google.protobuf.Any",
-        &any.encode_to_vec(),
-        &mut |_: &FieldPath<'_>, _: Found<'_>| Descend::Into,
-    );
+    let walked =
+        walk("google.protobuf.Any", &any.encode_to_vec(), &mut |_: &FieldPath<'_>, _: Found<'_>| Descend::Into);
     assert!(matches!(walked, Err(WalkError::TooDeep(_))), "{walked:?}");
 }
 
 #[test]
 fn a_table_that_names_what_does_not_exist_is_refused() {
     assert_eq!(
-        ReadSet::new(&[(ROUTES, &["nmae"])])
-            .unwrap_err()
-            .to_string(),
+        ReadSet::new(&[(ROUTES, &["nmae"])]).unwrap_err().to_string(),
         "message envoy.config.route.v3.RouteConfiguration has no field nmae"
     );
-    assert_eq!(
-        ReadSet::new(&[("no.Such", &["*"])])
-            .unwrap_err()
-            .to_string(),
-        "there is no message no.Such"
-    );
+    assert_eq!(ReadSet::new(&[("no.Such", &["*"])]).unwrap_err().to_string(), "there is no message no.Such");
 }
 
 #[test]
 fn read_sets_add_up() {
     let mut reads = ReadSet::new(&[(ROUTES, &["name"])]).unwrap();
-    reads.extend(
-        &ReadSet::new(&[
-            (ROUTES, &["virtual_hosts"]),
-            ("envoy.config.route.v3.VirtualHost", &["*"]),
-        ])
-        .unwrap(),
-    );
+    reads
+        .extend(&ReadSet::new(&[(ROUTES, &["virtual_hosts"]), ("envoy.config.route.v3.VirtualHost", &["*"])]).unwrap());
     let json = json!({ "name": "a", "virtualHosts": [{ "name": "b" }], "vhds": {} });
     let unread = unread_fields(ROUTES, &json::encode(ROUTES, &json).unwrap(), &reads).unwrap();
-    assert_eq!(
-        unread
-            .iter()
-            .map(|field| field.path.as_str())
-            .collect::<Vec<_>>(),
-        ["vhds"]
-    );
+    assert_eq!(unread.iter().map(|field| field.path.as_str()).collect::<Vec<_>>(), ["vhds"]);
 }
 
 proptest! {

@@ -88,8 +88,7 @@ where
     V: FnMut(&FieldPath<'_>, Found<'_>) -> Descend,
 {
     let name = name_in(type_name);
-    let message =
-        descriptors::message(name).ok_or_else(|| WalkError::UnknownMessage(name.to_owned()))?;
+    let message = descriptors::message(name).ok_or_else(|| WalkError::UnknownMessage(name.to_owned()))?;
     Walk { visit }.payload(&message, bytes, &FieldPath::ROOT, 1)
 }
 
@@ -133,10 +132,7 @@ where
             let Some(descriptor) = message.get_field(field.number) else {
                 if seen.insert(field.number, (0, Descend::Skip)).is_none() {
                     let number = field.number;
-                    (self.visit)(
-                        &path.number(number),
-                        Found::UnknownNumber { message, number },
-                    );
+                    (self.visit)(&path.number(number), Found::UnknownNumber { message, number });
                 }
                 continue;
             };
@@ -186,9 +182,7 @@ where
         let (key, payload) = self.parts(entry, bytes, path)?;
         let key = match key {
             None => Cow::Borrowed(""),
-            Some(Payload::Bytes(text)) => std::str::from_utf8(text)
-                .map(Cow::Borrowed)
-                .map_err(|_| malformed(path))?,
+            Some(Payload::Bytes(text)) => std::str::from_utf8(text).map(Cow::Borrowed).map_err(|_| malformed(path))?,
             Some(Payload::Varint(number)) => Cow::Owned(number.to_string()),
             Some(Payload::Fixed(_) | Payload::Group) => return Err(malformed(path)),
         };
@@ -207,10 +201,7 @@ where
         path: &FieldPath<'_>,
     ) -> Result<(Option<Payload<'b>>, Option<Payload<'b>>), WalkError> {
         let unknown = |number| {
-            (self.visit)(
-                &path.number(number),
-                Found::UnknownNumber { message, number },
-            );
+            (self.visit)(&path.number(number), Found::UnknownNumber { message, number });
         };
         key_and_value(bytes, unknown).map_err(|_| malformed(path))
     }
@@ -249,28 +240,17 @@ where
         path: &FieldPath<'_>,
         depth: usize,
     ) -> Result<(), WalkError> {
-        let outer = Any {
-            type_url: type_url.to_owned(),
-            value: value.to_vec(),
-        };
+        let outer = Any { type_url: type_url.to_owned(), value: value.to_vec() };
         let mut unknown = Vec::new();
         let inner = match any::resolve_collecting(&outer, &mut unknown) {
             Ok(inner) => inner,
             Err(AnyError::UnknownType { type_url }) => {
-                (self.visit)(
-                    path,
-                    Found::UnknownType {
-                        type_url: &type_url,
-                    },
-                );
+                (self.visit)(path, Found::UnknownType { type_url: &type_url });
                 return Ok(());
             }
             Err(AnyError::Decode { .. }) => return Err(malformed(path)),
             Err(error) => {
-                return Err(WalkError::TypedStruct {
-                    path: path.to_string(),
-                    problem: error.to_string(),
-                });
+                return Err(WalkError::TypedStruct { path: path.to_string(), problem: error.to_string() });
             }
         };
         let name = name_in(&inner.type_url);
@@ -278,13 +258,7 @@ where
             return Err(WalkError::UnknownMessage(name.to_owned()));
         };
         for name in &unknown {
-            (self.visit)(
-                &path.field(name),
-                Found::UnknownName {
-                    message: &message,
-                    name,
-                },
-            );
+            (self.visit)(&path.field(name), Found::UnknownName { message: &message, name });
         }
         self.payload(&message, &inner.value, path, depth + 1)
     }
@@ -314,11 +288,7 @@ fn key_and_value(
 fn check_wire_type(descriptor: &FieldDescriptor, field: &Field<'_>) -> Result<(), Malformed> {
     let expected = descriptor.kind().wire_type();
     let packed = descriptor.is_list() && field.wire_type == WireType::LengthDelimited;
-    if field.wire_type == expected || packed {
-        Ok(())
-    } else {
-        Err(Malformed)
-    }
+    if field.wire_type == expected || packed { Ok(()) } else { Err(Malformed) }
 }
 
 fn is_set(descriptor: &FieldDescriptor, field: &Field<'_>) -> bool {

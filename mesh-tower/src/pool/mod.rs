@@ -1,4 +1,4 @@
-//! Connections to one endpoint of one cluster, kept in the endpoint's [`Transport`] and shared by all requests.
+//! Connections to one endpoint of one cluster, kept in the endpoint's [`Transport`](mesh_core::state::Transport) and shared by all requests.
 //!
 //! HTTP/2 goes over the `h2` crate, HTTP/1.1 over hyper: see `docs/decisions/`. A pool lives as long as the
 //! cluster's connection settings stay the same; requests under way on an older one finish there.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::watch::{Sign, Watch};
 use crate::folder::REVIEWS;
 use crate::load::{Load, LoadOptions, Reader, Visits};
-use crate::{BoxError, Bookinfo};
+use crate::{Bookinfo, BoxError};
 
 /// The size of the proof.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,12 @@ pub struct Proof {
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "good  80/20: v2 had {:.2} %", self.eighty_twenty * 100.0)?;
-        writeln!(f, "good  edited to 50/50: v2 had {:.2} %, arrived after {:?}", self.fifty_fifty * 100.0, self.fifty_fifty_arrived)?;
+        writeln!(
+            f,
+            "good  edited to 50/50: v2 had {:.2} %, arrived after {:?}",
+            self.fifty_fifty * 100.0,
+            self.fifty_fifty_arrived
+        )?;
         writeln!(f, "good  edited to a header match: all as matched, arrived after {:?}", self.header_match_arrived)?;
         write!(f, "good  0 of {} pages failed", self.pages)
     }
@@ -166,13 +171,19 @@ const MATCHED: Sign = Sign {
     name: "the header match",
     visits: 40,
     shows: |visits| {
-        let right = |(reader, version): &(Reader, String)| version == if *reader == Reader::Jason { "v2" } else { "v3" };
+        let right =
+            |(reader, version): &(Reader, String)| version == if *reader == Reader::Jason { "v2" } else { "v3" };
         visits.iter().any(|(reader, _)| *reader == Reader::Jason) && visits.iter().all(right)
     },
 };
 
 /// Edits, waits for the sign, and judges the time.
-async fn arrive(watch: &mut Watch, deadline: Duration, sign: Sign, edit: impl FnOnce() -> io::Result<()>) -> Result<Duration, Failed> {
+async fn arrive(
+    watch: &mut Watch,
+    deadline: Duration,
+    sign: Sign,
+    edit: impl FnOnce() -> io::Result<()>,
+) -> Result<Duration, Failed> {
     // From before the write: the time that it takes counts too.
     let at = Instant::now();
     edit().map_err(Failed::Edit)?;

@@ -21,7 +21,7 @@ pub use self::visit::{Reader, Visit, Visits};
 use crate::instance::join;
 use crate::observe::{Caller, Observe};
 use crate::services::{Page, fetch};
-use crate::{BoxError, Bookinfo};
+use crate::{Bookinfo, BoxError};
 
 /// How much traffic.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,10 @@ impl Load {
     ///
     /// # Errors
     /// The clients' mesh cannot be built.
-    pub async fn start(bookinfo: &Bookinfo, options: LoadOptions) -> Result<(Self, UnboundedReceiver<Visit>), BoxError> {
+    pub async fn start(
+        bookinfo: &Bookinfo,
+        options: LoadOptions,
+    ) -> Result<(Self, UnboundedReceiver<Visit>), BoxError> {
         let mesh = join(bookinfo.path(), "readers", "readers", "v1").await?;
         mesh.ready().await?;
         let page = Caller::new("readers", bookinfo.ledger()).calls("productpage").layer(mesh.http_client());
@@ -60,7 +63,12 @@ impl Load {
         let (pace, count) = (Arc::new(Pace::new(options.rate)), Arc::new(AtomicU64::new(0)));
         let mut clients = JoinSet::new();
         for _ in 0..options.clients.max(1) {
-            let client = Client { page: page.clone(), pace: Arc::clone(&pace), count: Arc::clone(&count), stop: Arc::clone(&stop) };
+            let client = Client {
+                page: page.clone(),
+                pace: Arc::clone(&pace),
+                count: Arc::clone(&count),
+                stop: Arc::clone(&stop),
+            };
             clients.spawn(client.run(visits.clone()));
         }
         Ok((Self { mesh, stop, clients }, received))
@@ -86,7 +94,8 @@ impl Client {
         let jason = HeaderValue::from_static("jason");
         while !self.stop.load(Ordering::Relaxed) {
             self.pace.wait().await;
-            let reader = if self.count.fetch_add(1, Ordering::Relaxed) % 10 == 9 { Reader::Jason } else { Reader::Anonymous };
+            let reader =
+                if self.count.fetch_add(1, Ordering::Relaxed) % 10 == 9 { Reader::Jason } else { Reader::Anonymous };
             let header = (reader == Reader::Jason).then_some(&jason);
             let started = Instant::now();
             let page: Result<Page, _> = fetch(&self.page, "http://productpage:9080/productpage/0", header).await;

@@ -31,7 +31,10 @@ where
     /// # Errors
     /// The status that the service, or the mesh on the way to it, answers.
     pub async fn list(&mut self, request: impl IntoRequest<ListRequest>) -> Result<Response<ListReply>, Status> {
-        self.inner.ready().await.map_err(|error| Status::unknown(format!("service was not ready: {}", error.into())))?;
+        self.inner
+            .ready()
+            .await
+            .map_err(|error| Status::unknown(format!("service was not ready: {}", error.into())))?;
         let mut request = request.into_request();
         request.extensions_mut().insert(GrpcMethod::new("bookinfo.Reviews", "List"));
         self.inner.unary(request, PathAndQuery::from_static(LIST), ProstCodec::default()).await

@@ -33,7 +33,11 @@ pub fn summary(ledger: &Ledger, visits: &Visits, expected: Option<&str>, span: D
     let failed_calls: u64 = lines.iter().map(|line| line.counts.errors()).sum();
     if visits.failed() > 0 || failed_calls > 0 || pages == 0 {
         verdict = Verdict::Bad;
-        let _ = writeln!(text, "BAD   {failed_calls} calls failed; first: {}", visits.first_failure().unwrap_or("no page failed for it"));
+        let _ = writeln!(
+            text,
+            "BAD   {failed_calls} calls failed; first: {}",
+            visits.first_failure().unwrap_or("no page failed for it")
+        );
     }
     let Some(yaml) = expected else {
         text.push_str("there was not one split all the time: shares are not judged\n");
@@ -43,7 +47,12 @@ pub fn summary(ledger: &Ledger, visits: &Visits, expected: Option<&str>, span: D
         let got = visits.share(Reader::Anonymous, &subset);
         let good = (got - wanted).abs() <= allowed(wanted, opened);
         let word = if good { "good" } else { "BAD " };
-        let _ = writeln!(text, "{word}  reviews {subset}: {:.2} % of {opened}, wanted {:.2} %", got * 100.0, wanted * 100.0);
+        let _ = writeln!(
+            text,
+            "{word}  reviews {subset}: {:.2} % of {opened}, wanted {:.2} %",
+            got * 100.0,
+            wanted * 100.0
+        );
         if !good {
             verdict = Verdict::Bad;
         }

@@ -32,8 +32,17 @@ pub(crate) fn router(mesh: &Mesh, caller: &Caller, instance: String) -> Router {
     Router::new().route("/details/{product}", get(details)).with_state(Shelf { instance, isbn })
 }
 
-async fn details(State(shelf): State<Shelf>, Path(product): Path<u32>, headers: HeaderMap) -> Result<Json<Details>, Unavailable> {
+async fn details(
+    State(shelf): State<Shelf>,
+    Path(product): Path<u32>,
+    headers: HeaderMap,
+) -> Result<Json<Details>, Unavailable> {
     let url = format!("http://isbn.example.com/isbn/{product}");
     let number: Isbn = fetch(&shelf.isbn, &url, headers.get(END_USER)).await?;
-    Ok(Json(Details { author: "William Shakespeare".to_owned(), pages: 200, isbn: number.isbn_10, instance: shelf.instance }))
+    Ok(Json(Details {
+        author: "William Shakespeare".to_owned(),
+        pages: 200,
+        isbn: number.isbn_10,
+        instance: shelf.instance,
+    }))
 }

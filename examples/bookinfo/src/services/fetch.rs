@@ -61,7 +61,11 @@ where
     let status = response.status();
     let body = response.into_body().collect().await.map_err(|error| failed(error.into()))?.to_bytes();
     if !status.is_success() {
-        return Err(Unavailable::Status { url: url.to_owned(), status, text: String::from_utf8_lossy(&body).into_owned() });
+        return Err(Unavailable::Status {
+            url: url.to_owned(),
+            status,
+            text: String::from_utf8_lossy(&body).into_owned(),
+        });
     }
     serde_json::from_slice(&body).map_err(|source| Unavailable::Json { url: url.to_owned(), source })
 }

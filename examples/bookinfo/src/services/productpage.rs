@@ -51,10 +51,15 @@ pub(crate) fn router(mesh: &Mesh, caller: &Caller, instance: String) -> Router {
     Router::new().route("/productpage/{product}", get(page)).with_state(Shop { instance, details, reviews })
 }
 
-async fn page(State(shop): State<Shop>, Path(product): Path<u32>, headers: HeaderMap) -> Result<Json<Page>, Unavailable> {
+async fn page(
+    State(shop): State<Shop>,
+    Path(product): Path<u32>,
+    headers: HeaderMap,
+) -> Result<Json<Page>, Unavailable> {
     let end_user = headers.get(END_USER);
     let url = format!("http://details:9080/details/{product}");
-    let (details, reviews) = tokio::try_join!(fetch(&shop.details, &url, end_user), reviews(&shop.reviews, product, end_user))?;
+    let (details, reviews) =
+        tokio::try_join!(fetch(&shop.details, &url, end_user), reviews(&shop.reviews, product, end_user))?;
     Ok(Json(Page { title: "The Comedy of Errors".to_owned(), details, reviews, instance: shop.instance }))
 }
 
@@ -72,7 +77,11 @@ async fn reviews(
     let stars = |stars: u32, color: &str| (stars > 0).then(|| format!("{stars} {color}"));
     let list = reviews
         .into_iter()
-        .map(|review| PageReview { stars: stars(review.stars, &review.color), reviewer: review.reviewer, text: review.text })
+        .map(|review| PageReview {
+            stars: stars(review.stars, &review.color),
+            reviewer: review.reviewer,
+            text: review.text,
+        })
         .collect();
     Ok(PageReviews { version, instance, list })
 }

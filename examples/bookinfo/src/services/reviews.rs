@@ -41,8 +41,9 @@ impl Reviews for Readers {
             None => None,
             Some((color, ratings)) => {
                 let url = format!("http://ratings:9080/ratings/{product}");
-                let ratings: Ratings =
-                    fetch(ratings, &url, end_user.as_ref()).await.map_err(|error| Status::unavailable(error.chain()))?;
+                let ratings: Ratings = fetch(ratings, &url, end_user.as_ref())
+                    .await
+                    .map_err(|error| Status::unavailable(error.chain()))?;
                 Some((*color, ratings))
             }
         };

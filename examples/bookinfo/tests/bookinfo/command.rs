@@ -11,7 +11,9 @@ fn a_timed_run_ends_with_a_summary_and_success() {
     let ended = bookinfo(&["--for", "3s", "--rate", "200", "--base-port", "0"]);
     let out = String::from_utf8(ended.stdout).unwrap();
     assert!(ended.status.success(), "{out}\n{}", String::from_utf8_lossy(&ended.stderr));
-    for edge in [("readers", "productpage"), ("productpage-v1", "reviews"), ("reviews-v2", "ratings"), ("details-v1", "isbn")] {
+    for edge in
+        [("readers", "productpage"), ("productpage-v1", "reviews"), ("reviews-v2", "ratings"), ("details-v1", "isbn")]
+    {
         assert!(out.lines().any(|line| line.starts_with(edge.0) && line.contains(edge.1)), "{edge:?} in\n{out}");
     }
     assert!(out.contains("0 failed"), "{out}");
