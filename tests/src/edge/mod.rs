@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use http::{HeaderName, HeaderValue, Request, Uri, header};
 use mesh_core::engine::routing::path::{self, Prepared};
-use mesh_core::snapshot::{RequestCompat, Compiler, SnapshotStore, Update};
+use mesh_core::snapshot::{Compiler, RequestCompat, SnapshotStore, Update};
 use mesh_istio::Lowered;
 use mesh_proto::prost::Message;
 use mesh_proto::type_url::{CLUSTER, CLUSTER_LOAD_ASSIGNMENT, LISTENER, ROUTE_CONFIGURATION};

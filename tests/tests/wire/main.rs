@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps names its own failure")]
 
 mod statistics;
+mod validation;
 
 use std::sync::Arc;
 
