@@ -5,6 +5,7 @@
 //! the tests that its line names.
 #![allow(clippy::unwrap_used, reason = "a failing test is what unwrap is for")]
 
+mod pages;
 mod sources;
 mod table;
 
