@@ -13,8 +13,9 @@ use mesh_core::resource::cluster::Cluster;
 use mesh_core::resource::endpoint::ClusterLoadAssignment;
 use mesh_core::resource::{Name, ResourceKind, ResourceName};
 use mesh_core::snapshot::{Compiler, RequestCompat, Snapshot, Update};
-use mesh_istio::{Finding, Lowered, MeshConfig, Object, ProxyContext, Severity, World, lower};
+use mesh_istio::{Finding, Kind, Lowered, MeshConfig, Object, ProxyContext, Severity, World, lower};
 use mesh_proto::canonical;
+use mesh_proto::envoy::config::core::v3::TrafficDirection;
 use mesh_proto::prost;
 use mesh_xds::decode::{self, Batch, Resource};
 
@@ -74,11 +75,36 @@ impl Publisher {
         self.log(&findings);
         self.view.replace_findings(findings.into());
         match lowered {
-            Ok(lowered) => self.resources(encode(&lowered)),
+            Ok(mut lowered) => {
+                if let Some(unprotected) = self.unprotected() {
+                    // Nobody is served without the protection that was asked for: without an inbound listener no port
+                    // of ours is open, as if its configuration had not arrived.
+                    lowered.listeners.retain(|listener| listener.traffic_direction != TrafficDirection::Inbound as i32);
+                    tracing::error!(
+                        "no port is served, because a policy for this workload is not in force: {unprotected}"
+                    );
+                }
+                self.resources(encode(&lowered));
+            }
             Err(_) => {
                 tracing::error!("objects could not be translated: this is a defect; the configuration stays as it was")
             }
         }
+    }
+
+    /// A policy on who may call this workload that has no effect: because this version cannot enforce its kind, or
+    /// because it was refused.
+    fn unprotected(&self) -> Option<Finding> {
+        let concerns = |finding: &&Finding| {
+            let lost = matches!(finding.severity, Severity::NotInForce | Severity::Refused);
+            lost && finding.object.as_ref().is_some_and(|object| {
+                matches!(
+                    object.kind,
+                    Kind::AuthorizationPolicy | Kind::PeerAuthentication | Kind::RequestAuthentication
+                ) && (object.namespace == self.proxy.namespace || object.namespace == self.mesh.root_namespace)
+            })
+        };
+        self.view.findings().iter().find(concerns).cloned()
     }
 
     /// Puts resolved names in force.

@@ -138,3 +138,24 @@ fn a_mesh_serves_callers_of_another_runtime() {
     });
     assert_eq!(second.block_on(get(&mesh, "http://reviews.example/")), "v1");
 }
+
+#[tokio::test]
+async fn nobody_is_served_while_a_policy_for_the_workload_is_not_in_force() {
+    let policy = |namespace: &str| {
+        format!(
+            "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: nobody, namespace: {namespace}}}\nspec: {{}}\n"
+        )
+    };
+    for (namespace, served) in [("default", false), ("istio-system", false), ("elsewhere", true)] {
+        let listener = listener().await;
+        let port = listener.local_addr().unwrap().port();
+        let yaml = service("app", &[("v1", port)]);
+        let mesh = Mesh::builder().literal(yaml.clone() + &policy(namespace)).ip([127, 0, 0, 1]).build().await.unwrap();
+        let server = tokio::spawn(mesh.serve(listener, axum::Router::new().fallback(|| async { "open" })));
+        let caller = Mesh::builder().literal(yaml).build().await.unwrap();
+        let answer = fetch(&caller, "http://app.example/", &[]).await;
+        assert_eq!(answer.body == "open", served, "{namespace}: {answer:?}");
+        mesh.shutdown().await;
+        server.await.unwrap().unwrap();
+    }
+}
