@@ -151,7 +151,7 @@ async fn nobody_is_served_while_a_policy_for_the_workload_is_not_in_force() {
         let port = listener.local_addr().unwrap().port();
         let yaml = service("app", &[("v1", port)]);
         let mesh = Mesh::builder().literal(yaml.clone() + &policy(namespace)).ip([127, 0, 0, 1]).build().await.unwrap();
-        let server = tokio::spawn(mesh.serve(listener, axum::Router::new().fallback(|| async { "open" })));
+        let server = tokio::spawn(mesh.serve(listener, Router::new().fallback(|| async { "open" })));
         let caller = Mesh::builder().literal(yaml).build().await.unwrap();
         let answer = fetch(&caller, "http://app.example/", &[]).await;
         assert_eq!(answer.body == "open", served, "{namespace}: {answer:?}");
