@@ -39,6 +39,10 @@ struct Inner {
     settling: Vec<Connection>,
     connecting: usize,
     open: usize,
+    /// The endpoint is gone, or has another pool: nothing is kept for later requests.
+    closed: bool,
+    /// A task looks for connections that have been idle, or alive, for too long.
+    sweeping: bool,
 }
 
 struct Connection {
@@ -147,17 +151,9 @@ impl H1Pool {
             }
         };
         let closed = self.connected(send);
-        let mut connection = std::pin::pin!(connection.with_upgrades());
-        loop {
-            tokio::select! {
-                ended = &mut connection => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "HTTP/1.1 connection ended");
-                    }
-                    break;
-                }
-                () = tokio::time::sleep(self.sweep_step()) => self.drop_worn(),
-            }
+        self.sweep();
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "HTTP/1.1 connection ended");
         }
         self.ended(&closed);
         drop(admission);
@@ -182,6 +178,10 @@ impl H1Pool {
             let mut inner = self.lock();
             inner.connecting = inner.connecting.saturating_sub(1);
             inner.open += 1;
+            // In a closed pool a connection serves those who wait for it, or nobody.
+            if inner.closed && self.waiters.len() == 0 {
+                return closed;
+            }
             inner.idle.push(Connection {
                 send,
                 born: now,
@@ -201,6 +201,34 @@ impl H1Pool {
         inner.open = inner.open.saturating_sub(1);
         inner.idle.retain(|one| !Arc::ptr_eq(&one.closed, closed));
         inner.settling.retain(|one| !Arc::ptr_eq(&one.closed, closed));
+    }
+
+    /// Ends idle connections at once, and the others with their request.
+    pub(super) fn close(&self) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.idle.clear();
+        inner.settling.clear();
+    }
+
+    /// Looks after the pool's idle connections for as long as there are any: one timer for all of them.
+    fn sweep(self: &Arc<Self>) {
+        if std::mem::replace(&mut self.lock().sweeping, true) {
+            return;
+        }
+        let (step, pool) = (self.sweep_step(), Arc::downgrade(self));
+        self.settings.runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(step).await;
+                let Some(pool) = pool.upgrade() else { return };
+                pool.drop_worn();
+                let mut inner = pool.lock();
+                if inner.open == 0 {
+                    inner.sweeping = false;
+                    return;
+                }
+            }
+        });
     }
 
     fn sweep_step(&self) -> std::time::Duration {
@@ -225,14 +253,22 @@ impl H1Pool {
     fn put_back(self: &Arc<Self>, mut connection: Connection) {
         connection.idle_since = Instant::now();
         if !self.is_worn(&connection) && !connection.send.is_closed() {
-            self.lock().idle.push(connection);
+            let mut inner = self.lock();
+            if !inner.closed {
+                inner.idle.push(connection);
+            }
         }
         self.waiters.wake(1);
     }
 
     fn settle(&self, mut connection: Connection) {
         connection.idle_since = Instant::now();
-        self.lock().settling.push(connection);
+        {
+            let mut inner = self.lock();
+            if !inner.closed {
+                inner.settling.push(connection);
+            }
+        }
         self.waiters.wake(1);
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct H2Pool {
     waiters: Waiters,
     /// Streams that the peer allowed on an earlier connection: what the next one starts with.
     learned: AtomicUsize,
+    /// The endpoint is gone, or has another pool: nothing is kept for later requests.
+    closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +71,7 @@ impl H2Pool {
             change: Mutex::default(),
             waiters: Waiters::default(),
             learned: AtomicUsize::new(ASSUMED_STREAMS),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -168,7 +171,10 @@ impl H2Pool {
         {
             let mut connecting = self.lock();
             connecting.0 = connecting.0.saturating_sub(1);
-            self.change_open(|open| open.push(Arc::clone(&entry)));
+            // In a closed pool a connection serves those who wait for it, or nobody.
+            if !self.is_closed() || self.waiters.len() > 0 {
+                self.change_open(|open| open.push(Arc::clone(&entry)));
+            }
         }
         self.waiters.wake(entry.limit.load(Ordering::Relaxed));
         entry
@@ -184,6 +190,17 @@ impl H2Pool {
         let mut open = Vec::clone(&self.open.load());
         change(&mut open);
         self.open.store(Arc::new(open));
+    }
+
+    /// Ends every connection with its last stream.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let open = Arc::clone(&self.open.load());
+        open.iter().for_each(|connection| self.retire(connection));
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     fn retire(&self, connection: &Arc<H2Connection>) {
@@ -350,7 +367,7 @@ impl Drop for H2Stream {
             pump.abort();
         }
         self.connection.active.fetch_sub(1, Ordering::Relaxed);
-        if self.connection.draining.load(Ordering::Relaxed) {
+        if self.connection.draining.load(Ordering::Relaxed) || self.pool.is_closed() {
             self.pool.retire(&self.connection);
         }
         self.pool.waiters.wake(1);

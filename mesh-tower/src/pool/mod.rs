@@ -99,6 +99,15 @@ impl EndpointPool {
     }
 }
 
+impl Drop for EndpointPool {
+    /// The endpoint is gone or its connection settings have changed: what is idle ends now, what is in use with its
+    /// request.
+    fn drop(&mut self) {
+        self.h1.close();
+        self.h2.close();
+    }
+}
+
 impl fmt::Debug for EndpointPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EndpointPool").field("protocol", &self.protocol).finish_non_exhaustive()

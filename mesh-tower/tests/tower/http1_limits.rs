@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_core::resource::cluster::{Cluster, HttpConnectionOptions, Thresholds};
+use mesh_core::snapshot::{Change, Update};
 use mesh_core::state::Load;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -154,6 +155,27 @@ async fn max_requests_refuses_what_goes_beyond_it() {
     allowed.add_permits(2);
     assert_eq!(within(first).await.unwrap(), (200, "-".to_owned()));
     assert_eq!(ask(&client, get("/")).await.outcome(), (200, "-".to_owned()));
+}
+
+#[tokio::test]
+async fn connections_end_when_their_endpoint_is_gone() {
+    let (closed, mut is_closed) = mpsc::unbounded_channel();
+    let server = H1Server::start(move |mut connection| {
+        let closed = closed.clone();
+        async move {
+            connection.request().await.unwrap();
+            connection.respond(200, b"").await;
+            connection.closed().await;
+            let _ = closed.send(());
+        }
+    })
+    .await;
+    let mut mesh = Mesh::new(Setup::to(http1("c", server.address)));
+    let client = mesh.client();
+    assert_eq!(ask(&client, get("/")).await.outcome(), (200, "-".to_owned()));
+    assert!(is_closed.try_recv().is_err());
+    mesh.publish(Update { clusters: vec![Change::Remove("c".into())], ..Update::default() });
+    within(is_closed.recv()).await;
 }
 
 #[tokio::test]

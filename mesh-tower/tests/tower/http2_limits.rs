@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_core::resource::cluster::{Cluster, Http2Keepalive, Http2Options, HttpConnectionOptions, Thresholds};
+use mesh_core::snapshot::{Change, Update};
 use mesh_core::state::Load;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -101,6 +102,16 @@ async fn idle_and_old_connections_are_closed() {
         all_answered(&mesh, "/", 1).await;
         assert_eq!(server.connections(), 2);
     }
+}
+
+#[tokio::test]
+async fn connections_end_when_their_endpoint_is_gone() {
+    let server = meeting(1, 100).await;
+    let mut mesh = Mesh::new(Setup::to(http2("c", server.address)));
+    all_answered(&mesh, "/", 1).await;
+    assert_eq!(server.open(), 1);
+    mesh.publish(Update { clusters: vec![Change::Remove("c".into())], ..Update::default() });
+    eventually("the connection is closed", || server.open() == 0).await;
 }
 
 #[tokio::test]
