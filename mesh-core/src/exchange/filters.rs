@@ -53,10 +53,7 @@ impl<B> Routed<B> {
     #[inline]
     pub fn filter(mut self, now: Instant) -> FilterOutcome<B> {
         match self.filters.take() {
-            None => match self.into_filtered() {
-                Ok(filtered) => FilterOutcome::Forward(filtered, None),
-                Err(answered) => FilterOutcome::Reply(answered, None),
-            },
+            None => self.into_filtered(None),
             Some(chain) => Waiting { routed: self, chain, at: 0, reroutes: 0 }.run(None, now),
         }
     }
@@ -117,10 +114,7 @@ impl<B> Waiting<B> {
         }
         let passed = self.chain.len();
         let exit = exit(&self.routed, self.chain, passed);
-        match self.routed.into_filtered() {
-            Ok(filtered) => FilterOutcome::Forward(filtered, exit),
-            Err(answered) => FilterOutcome::Reply(answered, exit),
-        }
+        self.routed.into_filtered(exit)
     }
 }
 

@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Request, request};
 use smallvec::SmallVec;
 
 use super::Upstream;
+use super::filters::{FilterExit, FilterOutcome};
 use super::reserved::{self, Overrides};
 pub use super::responder::Responder;
 use super::responder::{KeptHead, in_process, keep_head, place_for_head};
@@ -322,36 +323,56 @@ impl<B> Routed<B> {
     }
 
     /// The filters are done: gives the request its final head (Envoy's router filter).
+    ///
+    /// The outcome is made in one step: every other would move the request once more.
     #[inline]
-    pub(super) fn into_filtered(mut self) -> Result<Filtered<B>, Box<Answered>> {
-        let pin = self.flight.pin;
-        let mut timeouts = Timeouts::default();
-        let mut priority = RoutingPriority::Default;
-        let mut count_attempts = false;
-        if let Some(table) = table(&pin, self.place) {
+    pub(super) fn into_filtered(mut self, exit: Option<FilterExit>) -> FilterOutcome<B> {
+        let ends = match self.finalize() {
+            Ok(ends) => ends,
+            Err(answered) => return FilterOutcome::Reply(answered, exit),
+        };
+        let plan = AttemptPlan {
+            pin: self.flight.pin,
+            lane: self.flight.lane,
+            random: self.flight.random,
+            place: self.place,
+            cluster: self.cluster,
+            priority: ends.priority,
+            timeouts: ends.timeouts,
+            started: self.flight.started,
+            attempts: 0,
+            tried: None,
+            overrides: self.overrides,
+            grpc: self.grpc,
+            count_attempts: ends.count_attempts,
+        };
+        FilterOutcome::Forward(Filtered { request: self.request, plan }, exit)
+    }
+
+    fn finalize(&mut self) -> Result<Ends, Box<Answered>> {
+        let mut ends = Ends::default();
+        let pin = &self.flight.pin;
+        if let Some(table) = table(pin, self.place) {
             let route = table.routes.route(self.place.decision);
-            let per_try = self
-                .overrides
-                .as_ref()
-                .and_then(|one| one.per_try_timeout)
-                .or_else(|| route.retry()?.per_try_timeout());
+            let overrides = self.overrides.as_deref();
+            let per_try = overrides.and_then(|one| one.per_try_timeout).or_else(|| route.retry()?.per_try_timeout());
             let grpc_timeout = self.grpc_timeout.then(|| self.request.headers().get(timeout::GRPC_TIMEOUT)).flatten();
-            timeouts = route.timeouts().decide(grpc_timeout, self.grpc, per_try);
-            if let Some(timeout) = self.overrides.as_ref().and_then(|one| one.timeout) {
-                timeouts.response = (!timeout.is_zero()).then_some(timeout);
+            ends.timeouts = route.timeouts().decide(grpc_timeout, self.grpc, per_try);
+            if let Some(timeout) = overrides.and_then(|one| one.timeout) {
+                ends.timeouts.response = (!timeout.is_zero()).then_some(timeout);
             }
             if route.timeouts().idle_timeout.is_none() {
-                timeouts.idle = self.idle_timeout;
+                ends.timeouts.idle = self.idle_timeout;
             }
-            priority = route.priority();
-            count_attempts = table.routes.includes_attempt_count(self.place.decision);
+            ends.priority = route.priority();
+            ends.count_attempts = table.routes.includes_attempt_count(self.place.decision);
             if !table.routes.leaves_request(self.place.decision) {
                 let connection = in_process(self.request.version());
                 let cx = FormatContext::for_request(&connection, or_none(&self.flight.dynamic_metadata));
                 if let Err(failed) = table.routes.apply_request(self.place.decision, &mut self.request, &cx) {
                     keep_head(self.head.as_ref(), &self.request);
-                    let responder =
-                        Responder { pin, place: self.place, grpc: self.grpc, head: self.head, connection: None };
+                    let (pin, head) = (pin.clone(), self.head.take());
+                    let responder = Responder { pin, place: self.place, grpc: self.grpc, head, connection: None };
                     return Err(Box::new(Answered {
                         reply: failed.into_reply(),
                         grpc: self.grpc,
@@ -360,27 +381,18 @@ impl<B> Routed<B> {
                 }
             }
         }
-        send_deadline(&mut self.request, &timeouts);
+        send_deadline(&mut self.request, &ends.timeouts);
         keep_head(self.head.as_ref(), &self.request);
-        Ok(Filtered {
-            request: self.request,
-            plan: AttemptPlan {
-                pin,
-                lane: self.flight.lane,
-                random: self.flight.random,
-                place: self.place,
-                cluster: self.cluster,
-                priority,
-                timeouts,
-                started: self.flight.started,
-                attempts: 0,
-                tried: None,
-                overrides: self.overrides,
-                grpc: self.grpc,
-                count_attempts,
-            },
-        })
+        Ok(ends)
     }
+}
+
+/// What the end of the filters settles for every attempt.
+#[derive(Default)]
+struct Ends {
+    timeouts: Timeouts,
+    priority: RoutingPriority,
+    count_attempts: bool,
 }
 
 impl<B> Filtered<B> {
