@@ -66,6 +66,12 @@ impl Responder {
         self.pin.compat()
     }
 
+    /// Whether [`Self::finish`] would change nothing: so it is on most routes.
+    #[must_use]
+    pub fn leaves_response(&self) -> bool {
+        self.pin.table(self.place.table).is_none_or(|table| table.routes.leaves_response(self.place.decision))
+    }
+
     /// The route's changes to a response's headers.
     pub fn finish<B>(&self, response: &mut Response<B>, upstream: Option<&Upstream>) {
         let Some(table) = self.pin.table(self.place.table) else { return };

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use mesh_core::engine::local_reply::{GRPC_DEADLINE_EXCEEDED, ResponseFlags};
-use mesh_core::exchange::{Accepted, Answered, Responder, Routed, Upstream};
+use mesh_core::exchange::{Accepted, Answered, Responder, Routed};
 use mesh_core::snapshot::{GrpcTimeoutStatus, SnapshotStore};
 use mesh_core::state::Lane;
 use pin_project_lite::pin_project;
@@ -122,7 +122,7 @@ pub(crate) fn lane() -> Lane {
 
 /// A local answer as a response.
 pub(crate) fn answer(answered: Answered) -> Response<Bytes> {
-    let info = ResponseInfo { flags: answered.reply.flags, details: answered.reply.details.clone(), upstream: None };
+    let info = ResponseInfo::of_answer(answered.reply.flags, answered.reply.details.clone());
     let (head, body) = answered.reply.into_head(answered.grpc);
     let mut response = Response::from_parts(head, body);
     if let Some(responder) = answered.responder {
@@ -184,19 +184,26 @@ pub(crate) fn answer_error(error: &Error, responder: &Responder) -> Response<Byt
 
 /// Applies the route's changes to a response and says where it came from, once.
 pub(crate) fn finish<RB>(mut response: Response<RB>, responder: &Responder) -> Response<RB> {
-    // The layer of the filters has done it: filters see the finished response.
-    if response.extensions().get::<ResponseInfo>().is_some() {
+    let Some(info) = response.extensions_mut().get_mut::<ResponseInfo>() else {
+        // A service other than ours is at the end of the stack.
+        responder.finish(&mut response, None);
+        return response;
+    };
+    // The layer of the filters may have done it: filters see the finished response.
+    if std::mem::replace(&mut info.is_finished, true) {
         return response;
     }
-    let upstream = response.extensions_mut().remove::<Upstream>();
-    responder.finish(&mut response, upstream.as_ref());
-    if upstream.is_some() {
-        let flags = match response.extensions_mut().remove::<Marked>() {
-            None => ResponseFlags::NONE,
-            Some(Marked::Exhausted) => ResponseFlags::URX,
-            Some(Marked::Overflow) => ResponseFlags::UO,
+    if !responder.leaves_response() {
+        let upstream = info.upstream.clone();
+        responder.finish(&mut response, upstream.as_ref());
+    }
+    if let Some(marked) = response.extensions_mut().remove::<Marked>()
+        && let Some(info) = response.extensions_mut().get_mut::<ResponseInfo>()
+    {
+        info.flags = match marked {
+            Marked::Exhausted => ResponseFlags::URX,
+            Marked::Overflow => ResponseFlags::UO,
         };
-        response.extensions_mut().insert(ResponseInfo { flags, details: "via_upstream".into(), upstream });
     }
     response
 }

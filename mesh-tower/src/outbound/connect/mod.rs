@@ -19,6 +19,7 @@ use tower_service::Service;
 use crate::body::{ReportedBody, UpstreamBody};
 use crate::error::{BoxError, Error};
 use crate::pool::{Connector, H1Lease, H1Pool, H2Stream, PoolBody, h2_reset};
+use crate::response::ResponseInfo;
 
 mod pump;
 
@@ -129,7 +130,7 @@ where
         match result {
             Ok(mut response) => {
                 target.report(&Outcome::Response { status: response.status(), headers: response.headers() });
-                response.extensions_mut().insert(target.upstream());
+                response.extensions_mut().insert(ResponseInfo::of_upstream(target.upstream()));
                 let (head, body) = response.into_parts();
                 let body = ReportedBody::new(body, &head.headers, target);
                 Poll::Ready(Ok(Response::from_parts(head, body)))
@@ -310,10 +311,20 @@ fn remove_connection_headers(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a caller's headers name anything of its own connection. Mostly nothing is, and a pass over a few names
+/// costs less than a look-up for each.
+fn has_connection_headers(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| *name == header::TE || *name == header::EXPECT || CONNECTION_HEADERS.contains(name))
+}
+
 /// Brings a head into HTTP/1.1's form: the path in the URI, the authority in `host`.
 fn into_h1(head: &mut http::request::Parts) {
-    if !upgrade::is_upgrade(head.version, &head.headers) {
-        remove_connection_headers(&mut head.headers);
+    if has_connection_headers(&head.headers) {
+        if !upgrade::is_upgrade(head.version, &head.headers) {
+            remove_connection_headers(&mut head.headers);
+        }
+        // As Envoy does: the continuation is answered on this side, not asked of the upstream.
+        head.headers.remove(header::EXPECT);
     }
     if let Some(authority) = head.uri.authority()
         && let Ok(host) = HeaderValue::from_str(without_user(authority.as_str()))
@@ -323,8 +334,6 @@ fn into_h1(head: &mut http::request::Parts) {
     let path = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
     head.uri = Uri::from(path);
     head.version = Version::HTTP_11;
-    // As Envoy does: the continuation is answered on this side, not asked of the upstream.
-    head.headers.remove(header::EXPECT);
 }
 
 fn without_user(authority: &str) -> &str {
