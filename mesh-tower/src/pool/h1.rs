@@ -35,7 +35,7 @@ pub(crate) struct H1Pool {
 #[derive(Default)]
 struct Inner {
     idle: Vec<Connection>,
-    /// Given back a moment before their own task knew that the response had ended.
+    /// Taken in a moment before their own task made them ready.
     settling: Vec<Connection>,
     connecting: usize,
     open: usize,
@@ -170,29 +170,38 @@ impl H1Pool {
         self.waiters.fail(error);
     }
 
-    /// Puts a new connection among the idle ones; returns what it is known by.
-    fn connected(&self, send: SendRequest<PoolBody>) -> Arc<AtomicBool> {
+    /// Takes a new connection in; returns what it is known by.
+    fn connected(self: &Arc<Self>, send: SendRequest<PoolBody>) -> Arc<AtomicBool> {
         let now = Instant::now();
         let closed = Arc::new(AtomicBool::new(false));
-        {
+        let is_wanted = {
             let mut inner = self.lock();
             inner.connecting = inner.connecting.saturating_sub(1);
             inner.open += 1;
             // In a closed pool a connection serves those who wait for it, or nobody.
-            if inner.closed && self.waiters.len() == 0 {
-                return closed;
+            !inner.closed || self.waiters.len() > 0
+        };
+        if is_wanted {
+            let closed = Arc::clone(&closed);
+            self.take_in(Connection { send, born: now, idle_since: now, served: 0, fresh: true, closed });
+        }
+        closed
+    }
+
+    /// Keeps a connection for the next request: at once if it is ready, else until its task says so, which has not run
+    /// yet (a new one) or has not found out yet that the response ended. It wakes whoever waits then.
+    fn take_in(self: &Arc<Self>, mut connection: Connection) {
+        connection.idle_since = Instant::now();
+        let waker = Waker::from(Arc::clone(self));
+        let ready = connection.send.poll_ready(&mut Context::from_waker(&waker));
+        if !matches!(ready, Poll::Ready(Err(_))) && !self.is_worn(&connection) {
+            let mut inner = self.lock();
+            // What a closed pool was waited for is handed on; what comes back to it ends.
+            if !inner.closed || connection.fresh {
+                if ready.is_ready() { inner.idle.push(connection) } else { inner.settling.push(connection) }
             }
-            inner.idle.push(Connection {
-                send,
-                born: now,
-                idle_since: now,
-                served: 0,
-                fresh: true,
-                closed: Arc::clone(&closed),
-            });
         }
         self.waiters.wake(1);
-        closed
     }
 
     fn ended(&self, closed: &Arc<AtomicBool>) {
@@ -250,28 +259,6 @@ impl H1Pool {
             || http.max_requests_per_connection.is_some_and(|most| connection.served >= most)
     }
 
-    fn put_back(self: &Arc<Self>, mut connection: Connection) {
-        connection.idle_since = Instant::now();
-        if !self.is_worn(&connection) && !connection.send.is_closed() {
-            let mut inner = self.lock();
-            if !inner.closed {
-                inner.idle.push(connection);
-            }
-        }
-        self.waiters.wake(1);
-    }
-
-    fn settle(&self, mut connection: Connection) {
-        connection.idle_since = Instant::now();
-        {
-            let mut inner = self.lock();
-            if !inner.closed {
-                inner.settling.push(connection);
-            }
-        }
-        self.waiters.wake(1);
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -301,15 +288,7 @@ impl H1Lease {
     pub(crate) fn give_back(mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         connection.fresh = false;
-        let pool = Arc::clone(&self.pool);
-        // Mostly the connection is ready by now; else its task is about to find out that the response ended,
-        // and wakes whoever waits for it then.
-        let waker = Waker::from(Arc::clone(&self.pool));
-        match connection.send.poll_ready(&mut Context::from_waker(&waker)) {
-            Poll::Ready(Ok(())) => pool.put_back(connection),
-            Poll::Ready(Err(_)) => pool.waiters.wake(1),
-            Poll::Pending => pool.settle(connection),
-        }
+        self.pool.take_in(connection);
     }
 }
 
