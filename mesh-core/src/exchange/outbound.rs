@@ -16,7 +16,7 @@ use super::reserved::{self, Overrides};
 pub use super::responder::Responder;
 use super::responder::{KeptHead, in_process, keep_head, place_for_head};
 use super::upgrade;
-use crate::engine::facts::{ConnectionFacts, RequestFacts};
+use crate::engine::facts::{self, ConnectionFacts, RequestFacts};
 use crate::engine::filter::FilterInstance;
 use crate::engine::headers::FormatContext;
 use crate::engine::load_balancing::{Host, HostIndex};
@@ -568,6 +568,21 @@ impl<B> Attempt<B> {
 }
 
 impl<B> Picked<B> {
+    /// Picks a host of `cluster` for a request that has no route.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn of(request: Request<B>, cluster: &Arc<Cluster>, lane: Lane, random: &mut Random) -> Result<Self, Unpicked> {
+        cluster.state().count(Total::Request, lane);
+        let host = match original(cluster, &request) {
+            Some(host) => TargetHost::Original(Box::new(host)),
+            None => TargetHost::Picked(cluster.balancer().pick(random, lane).ok_or(Unpicked::NoHealthyHost)?),
+        };
+        let grpc = facts::is_grpc(request.headers());
+        let (cluster, priority) = (Arc::clone(cluster), RoutingPriority::Default);
+        Ok(Self { request, target: Target { cluster, host, priority, lane, attempt: 1, grpc } })
+    }
+
     /// The request.
     pub const fn request(&self) -> &Request<B> {
         &self.request

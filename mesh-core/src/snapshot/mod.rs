@@ -7,6 +7,7 @@
 mod cluster;
 mod compat;
 mod compiler;
+mod fixed;
 mod listener;
 mod slots;
 pub mod status;

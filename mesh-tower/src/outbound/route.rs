@@ -16,7 +16,10 @@ use http::{Request, Response};
 use http_body::Body;
 use mesh_core::engine::local_reply::{GRPC_DEADLINE_EXCEEDED, ResponseFlags};
 use mesh_core::exchange::{Accepted, Answered, Responder, Routed};
-use mesh_core::snapshot::{GrpcTimeoutStatus, SnapshotStore};
+use mesh_core::resource::Invalid;
+use mesh_core::resource::cluster::Cluster;
+use mesh_core::resource::route::RouteConfiguration;
+use mesh_core::snapshot::{GrpcTimeoutStatus, Snapshot, SnapshotStore};
 use mesh_core::state::Lane;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -29,26 +32,31 @@ use crate::response::ResponseInfo;
 
 /// Finds the route of a request in the snapshot that is in force when it starts.
 ///
-/// Alone it answers what routes answer themselves (redirects, direct responses, no route), and hands the rest
-/// on as [`Routed`]:
+/// Alone, with routes of your own, it answers what routes answer themselves (redirects, direct responses, no
+/// route), and hands the rest on as [`Routed`]:
 ///
 /// ```
-/// use std::sync::Arc;
-/// use mesh_core::resource::cluster::{Cluster, Discovery};
-/// use mesh_core::snapshot::{GrpcTimeoutStatus, SnapshotStore};
 /// use mesh_core::exchange::Routed;
+/// use mesh_core::resource::cluster::{Cluster, Discovery};
+/// use mesh_core::resource::endpoint::ClusterLoadAssignment;
+/// use mesh_core::resource::route::{Forward, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
 /// use mesh_tower::{Error, RouteLayer, response::ResponseInfo};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// // A store without any configuration knows no route.
-/// let service = ServiceBuilder::new().layer(RouteLayer::new(SnapshotStore::default())).service(service_fn(
-///     |_: Routed<String>| async { Ok::<_, Error>(http::Response::new(String::from("unreached"))) },
+/// let api = Route::new(RouteMatch::prefix("/api/"), RouteAction::Forward(Box::new(Forward::to("api"))));
+/// let host = VirtualHost { name: "all".into(), domains: vec!["*".into()], routes: vec![api], ..VirtualHost::default() };
+/// let routes = RouteConfiguration { name: "mine".into(), virtual_hosts: vec![host], ..RouteConfiguration::default() };
+/// let api = Cluster::new("api", Discovery::Static(ClusterLoadAssignment::default()));
+///
+/// let service = ServiceBuilder::new().layer(RouteLayer::fixed(routes, vec![api]).unwrap()).service(service_fn(
+///     |routed: Routed<String>| async move { Ok::<_, Error>(http::Response::new(routed.request().uri().path().to_owned())) },
 /// ));
-/// let request = http::Request::get("http://reviews:9080/").body(String::new()).unwrap();
-/// let response = service.oneshot(request).await.unwrap();
-/// assert_eq!(response.status(), 404);
-/// assert_eq!(response.extensions().get::<ResponseInfo>().unwrap().details, "route_not_found");
+/// let request = |path: &str| http::Request::get(format!("http://any.example{path}")).body(String::new()).unwrap();
+/// assert_eq!(service.clone().oneshot(request("/api/x")).await.unwrap().status(), 200);
+/// let unrouted = service.oneshot(request("/other")).await.unwrap();
+/// assert_eq!(unrouted.status(), 404);
+/// assert_eq!(unrouted.extensions().get::<ResponseInfo>().unwrap().details, "route_not_found");
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -61,6 +69,16 @@ impl RouteLayer {
     #[must_use]
     pub const fn new(snapshots: SnapshotStore) -> Self {
         Self { snapshots }
+    }
+}
+
+impl RouteLayer {
+    /// Routes by these routes, whatever the port, to these clusters.
+    ///
+    /// # Errors
+    /// Routes that do not compile.
+    pub fn fixed(routes: RouteConfiguration, clusters: Vec<Cluster>) -> Result<Self, Invalid> {
+        Ok(Self::new(SnapshotStore::new(Snapshot::fixed(routes, clusters, fastrand::u64(..))?)))
     }
 }
 
