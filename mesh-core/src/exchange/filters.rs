@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use http::{Request, Response};
 
-use super::outbound::{Answered, Filtered, Responder, Routed, choose, head_of};
+use super::attempt::Filtered;
+use super::outbound::{Answered, Responder, Routed, choose, head_of};
 use crate::engine::facts::ConnectionFacts;
 use crate::engine::filter::{Effect, EffectOutcome, FilterInstance, FilterStep, RequestCx, ResponseCx};
 use crate::resource::metadata::Metadata;

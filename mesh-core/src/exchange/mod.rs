@@ -12,6 +12,7 @@
 //! the one before. The Tower layers carry these types as their request type; the C ABI walks them behind
 //! handles. Nothing here waits: whatever takes time is the driver's, which hands the result back.
 
+mod attempt;
 pub mod filters;
 pub mod inbound;
 pub mod outbound;
@@ -20,7 +21,6 @@ mod responder;
 pub mod upgrade;
 mod upstream;
 
-pub use self::outbound::{
-    Accepted, Answered, Attempt, AttemptPlan, Filtered, Load, Picked, Responder, Routed, Sendable, Target, Unpicked,
-};
+pub use self::attempt::{Attempt, AttemptPlan, Filtered, Load, Picked, Sendable, Target, Unpicked};
+pub use self::outbound::{Accepted, Answered, Responder, Routed};
 pub use self::upstream::Upstream;

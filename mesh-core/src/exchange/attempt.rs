@@ -1,0 +1,415 @@
+//! The attempts of an outbound request: the plan that they share, the host of each, its place among the limits.
+//!
+//! What a try needs from configuration it reads through the request's pin by number; nothing is looked up by name.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Request, request};
+use smallvec::SmallVec;
+
+use super::Upstream;
+use super::outbound::{Place, authority, port_of, table};
+use super::reserved::{self, Overrides};
+use crate::engine::facts;
+use crate::engine::load_balancing::{Host, HostIndex};
+use crate::engine::random::Random;
+use crate::engine::retry::{Outcome, Reset, Retry};
+use crate::engine::routing::ClusterId;
+use crate::engine::timeout::{self, Timeouts};
+use crate::resource::endpoint::Address;
+use crate::resource::route::RoutingPriority;
+use crate::snapshot::{Cluster, Pin};
+use crate::state::{Admission, InFlight, Lane, Total};
+
+/// A request that passed the filters and has its final head.
+#[derive(Debug)]
+pub struct Filtered<B> {
+    pub(super) request: Request<B>,
+    pub(super) plan: AttemptPlan,
+}
+
+/// What every attempt of one request has in common.
+#[derive(Debug)]
+pub struct AttemptPlan {
+    pub(super) pin: Pin,
+    pub(super) lane: Lane,
+    pub(super) random: Random,
+    pub(super) place: Place,
+    pub(super) cluster: ClusterId,
+    pub(super) priority: RoutingPriority,
+    pub(super) timeouts: Timeouts,
+    pub(super) started: Instant,
+    pub(super) attempts: u32,
+    pub(super) tried: Option<Arc<Tried>>,
+    pub(super) overrides: Option<Box<Overrides>>,
+    pub(super) grpc: bool,
+    pub(super) count_attempts: bool,
+}
+
+/// One try.
+#[derive(Debug)]
+pub struct Attempt<B> {
+    request: Request<B>,
+    pin: Pin,
+    lane: Lane,
+    random: Random,
+    place: Place,
+    cluster: ClusterId,
+    priority: RoutingPriority,
+    number: u32,
+    grpc: bool,
+    tried: Option<Arc<Tried>>,
+    avoid: u32,
+}
+
+/// A try with its host.
+#[derive(Debug)]
+pub struct Picked<B> {
+    request: Request<B>,
+    target: Target,
+}
+
+/// A try that the cluster's limits admit: ready to be sent.
+#[derive(Debug)]
+pub struct Sendable<B> {
+    /// The request.
+    pub request: Request<B>,
+    /// Where to.
+    pub target: Target,
+}
+
+/// Where a try goes.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The cluster.
+    pub cluster: Arc<Cluster>,
+    host: TargetHost,
+    /// The routing priority.
+    pub priority: RoutingPriority,
+    /// The caller's lane.
+    pub lane: Lane,
+    /// Which try this is, from 1.
+    pub attempt: u32,
+    /// Whether the caller speaks gRPC: then the call ends with its `grpc-status`.
+    pub grpc: bool,
+}
+
+#[derive(Clone, Debug)]
+enum TargetHost {
+    Picked(HostIndex),
+    Original(Box<Host>),
+}
+
+/// What a try counts as under way; kept until its response has ended.
+#[derive(Debug)]
+pub struct Load {
+    /// At the endpoint.
+    pub in_flight: InFlight,
+    /// At the cluster (`max_requests`).
+    pub admission: Admission,
+}
+
+/// A try for which there is no host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpicked {
+    /// The cluster is gone or was never there (`NC`).
+    NoCluster,
+    /// No host can be picked (`UH`).
+    NoHealthyHost,
+    /// The cluster's limits are reached (`UO`).
+    Overflow,
+}
+
+impl<B> Filtered<B> {
+    /// The request's head and body.
+    pub const fn request(&self) -> &Request<B> {
+        &self.request
+    }
+
+    /// What its attempts have in common.
+    pub const fn plan(&self) -> &AttemptPlan {
+        &self.plan
+    }
+
+    /// The same request with another body.
+    pub fn map_body<C>(self, map: impl FnOnce(B) -> C) -> Filtered<C> {
+        Filtered { request: self.request.map(map), plan: self.plan }
+    }
+
+    /// Takes head, body and plan apart, for a driver that makes attempts.
+    #[inline]
+    pub fn into_parts(self) -> (request::Parts, B, AttemptPlan) {
+        let (head, body) = self.request.into_parts();
+        (head, body, self.plan)
+    }
+}
+
+impl AttemptPlan {
+    /// The retry policy in force: the route's, unless the request brought its own.
+    #[must_use]
+    pub fn retry(&self) -> Option<&Retry> {
+        if let Some(retry) = self.overrides.as_ref().and_then(|one| one.retry.as_ref()) {
+            return Some(retry);
+        }
+        table(&self.pin, self.place)?.routes.route(self.place.decision).retry().map(|retry| &**retry)
+    }
+
+    /// The limits in force.
+    #[must_use]
+    pub const fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// When the request was accepted.
+    #[must_use]
+    pub const fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Whether the caller speaks gRPC.
+    #[must_use]
+    pub const fn is_grpc(&self) -> bool {
+        self.grpc
+    }
+
+    /// Bytes of a request body that may be kept for a retry.
+    #[must_use]
+    pub fn body_limit(&self) -> Option<u64> {
+        table(&self.pin, self.place)?.routes.route(self.place.decision).request_body_buffer_limit()
+    }
+
+    /// The request's randomness.
+    pub const fn random(&mut self) -> &mut Random {
+        &mut self.random
+    }
+
+    /// How many attempts there were.
+    #[must_use]
+    pub const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Asks the cluster's limits for one more retry. The admission is kept until that retry has ended.
+    #[must_use]
+    pub fn admit_retry(&self) -> Option<Admission> {
+        let cluster = self.pin.cluster(self.cluster)?;
+        let admission = cluster.breaker().admit_retry(self.priority, self.lane)?;
+        cluster.state().count(Total::Retry, self.lane);
+        Some(admission)
+    }
+
+    /// The next try with this request; `remaining` is what is left of the whole, on retries.
+    #[inline]
+    pub fn attempt<B>(&mut self, mut request: Request<B>, remaining: Option<Duration>) -> Attempt<B> {
+        self.attempts += 1;
+        if self.count_attempts {
+            request.headers_mut().insert(reserved::ATTEMPT_COUNT, reserved::count(self.attempts));
+        }
+        if self.attempts > 1
+            && let Some(remaining) = remaining
+        {
+            let expected = self.timeouts.per_try.map_or(remaining, |per_try| per_try.min(remaining));
+            request.headers_mut().insert(timeout::EXPECTED_TIMEOUT, millis(expected));
+        }
+        Attempt {
+            request,
+            pin: self.pin.clone(),
+            lane: self.lane,
+            random: self.random.fork(),
+            place: self.place,
+            cluster: self.cluster,
+            priority: self.priority,
+            number: self.attempts,
+            grpc: self.grpc,
+            tried: self.tried.clone(),
+            avoid: if self.attempts > 1 { self.retry().map_or(0, Retry::host_attempts) } else { 0 },
+        }
+    }
+
+    /// Says that there may be another attempt, which may have to avoid the hosts of earlier ones.
+    pub fn may_retry(&mut self) {
+        if self.tried.is_none() && self.retry().is_some_and(|retry| retry.host_attempts() > 0) {
+            self.tried = Some(Arc::default());
+        }
+    }
+}
+
+/// The hosts that the attempts of one request went to: written where a host is picked, which may be deep
+/// inside of an attempt that is given up.
+#[derive(Debug, Default)]
+pub(super) struct Tried(Mutex<SmallVec<[HostIndex; 4]>>);
+
+impl Tried {
+    fn hosts(&self) -> MutexGuard<'_, SmallVec<[HostIndex; 4]>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B> Attempt<B> {
+    /// The request's head and body.
+    pub const fn request(&self) -> &Request<B> {
+        &self.request
+    }
+
+    /// Picks a host.
+    ///
+    /// # Errors
+    /// Why there is none.
+    #[inline]
+    pub fn pick(mut self) -> Result<Picked<B>, Unpicked> {
+        let cluster = self.pin.cluster(self.cluster).ok_or(Unpicked::NoCluster)?;
+        cluster.state().count(Total::Request, self.lane);
+        let host = if let Some(host) = original(cluster, &self.request) {
+            TargetHost::Original(Box::new(host))
+        } else {
+            let balancer = cluster.balancer();
+            let picked = match self.avoid {
+                0 => balancer.pick(&mut self.random, self.lane),
+                most => {
+                    let tried = self.tried.as_ref().map(|tried| tried.hosts().clone()).unwrap_or_default();
+                    balancer.pick_avoiding(&tried, most, &mut self.random, self.lane)
+                }
+            };
+            let (index, host) =
+                picked.and_then(|index| Some((index, balancer.host(index)?))).ok_or(Unpicked::NoHealthyHost)?;
+            if let Some(table) = table(&self.pin, self.place) {
+                table.routes.apply_upstream_host(self.place.decision, &mut self.request, &host.endpoint.hostname);
+            }
+            if let Some(tried) = &self.tried {
+                tried.hosts().push(index);
+            }
+            TargetHost::Picked(index)
+        };
+        let target = Target {
+            cluster: Arc::clone(cluster),
+            host,
+            priority: self.priority,
+            lane: self.lane,
+            attempt: self.number,
+            grpc: self.grpc,
+        };
+        Ok(Picked { request: self.request, target })
+    }
+}
+
+impl<B> Picked<B> {
+    /// Picks a host of `cluster` for a request that has no route.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn of(request: Request<B>, cluster: &Arc<Cluster>, lane: Lane, random: &mut Random) -> Result<Self, Unpicked> {
+        cluster.state().count(Total::Request, lane);
+        let host = match original(cluster, &request) {
+            Some(host) => TargetHost::Original(Box::new(host)),
+            None => TargetHost::Picked(cluster.balancer().pick(random, lane).ok_or(Unpicked::NoHealthyHost)?),
+        };
+        let grpc = facts::is_grpc(request.headers());
+        let (cluster, priority) = (Arc::clone(cluster), RoutingPriority::Default);
+        Ok(Self { request, target: Target { cluster, host, priority, lane, attempt: 1, grpc } })
+    }
+
+    /// The request.
+    pub const fn request(&self) -> &Request<B> {
+        &self.request
+    }
+
+    /// Where it goes.
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Takes a place among the cluster's limits.
+    ///
+    /// # Errors
+    /// [`Unpicked::Overflow`] when they are reached.
+    #[inline]
+    pub fn admit(self) -> Result<(Sendable<B>, Load), Unpicked> {
+        let host = self.target.host().ok_or(Unpicked::NoHealthyHost)?;
+        let admission = self
+            .target
+            .cluster
+            .breaker()
+            .admit_request(self.target.priority, self.target.lane)
+            .ok_or(Unpicked::Overflow)?;
+        let in_flight = host.state.begin();
+        Ok((Sendable { request: self.request, target: self.target }, Load { in_flight, admission }))
+    }
+}
+
+impl Target {
+    /// The host.
+    ///
+    /// Never absent for a target that [`Attempt::pick`] made.
+    #[must_use]
+    pub fn host(&self) -> Option<&Host> {
+        match &self.host {
+            TargetHost::Picked(index) => self.cluster.balancer().host(*index),
+            TargetHost::Original(host) => Some(host),
+        }
+    }
+
+    /// Counts how the try ended, at the endpoint and at the cluster.
+    pub fn report(&self, outcome: &Outcome<'_>) {
+        let (total, failed) = match outcome {
+            Outcome::Response { status, .. } if status.is_server_error() => (Total::Response5xx, true),
+            Outcome::Response { .. } => (Total::ResponseOther, false),
+            Outcome::Reset(Reset::Overflow) => return,
+            Outcome::Reset(_) => (Total::Failure, true),
+            Outcome::TryTimeout => (Total::Timeout, true),
+        };
+        self.cluster.state().count(total, self.lane);
+        if failed && let Some(host) = self.host() {
+            host.state.count_error();
+        }
+    }
+
+    /// Counts how a gRPC call ended: the `grpc-status` of its trailers (or of its headers, when there are no
+    /// others). `None`: it ended without one.
+    pub fn report_grpc(&self, status: Option<&HeaderValue>) {
+        let ok = status.is_some_and(|status| status == "0");
+        self.cluster.state().count(if ok { Total::GrpcOk } else { Total::GrpcFailed }, self.lane);
+    }
+
+    /// What the caller is told of it.
+    #[must_use]
+    pub fn upstream(&self) -> Upstream {
+        let (host, destination) = match &self.host {
+            TargetHost::Picked(index) => (Some(*index), None),
+            TargetHost::Original(host) => (None, Some(host.endpoint.address.clone())),
+        };
+        Upstream { cluster: Arc::clone(&self.cluster), host, destination, attempts: self.attempt }
+    }
+}
+
+impl fmt::Display for Unpicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoCluster => "the cluster does not exist",
+            Self::NoHealthyHost => "no host can be picked",
+            Self::Overflow => "the cluster's limits are reached",
+        })
+    }
+}
+
+fn original<B>(cluster: &Cluster, request: &Request<B>) -> Option<Host> {
+    if !matches!(cluster.config().discovery, crate::resource::cluster::Discovery::OriginalDst) {
+        return None;
+    }
+    let authority = authority(request)?;
+    let port = port_of(authority);
+    let host = authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, rest)| if rest.parse::<u16>().is_ok() { host } else { authority });
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse();
+    let address = match ip {
+        Ok(ip) => Address::Socket(std::net::SocketAddr::new(ip, port)),
+        Err(_) => Address::Dns { host: host.into(), port },
+    };
+    cluster.original_destination(&address)
+}
+
+pub(super) fn millis(duration: Duration) -> HeaderValue {
+    HeaderValue::from(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
