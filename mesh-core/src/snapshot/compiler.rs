@@ -44,6 +44,8 @@ pub struct Update {
     pub endpoints: Vec<(Name, Option<Arc<ClusterLoadAssignment>>)>,
     /// What the names of a `STRICT_DNS` cluster resolved to, by cluster name.
     pub resolved: Vec<(Name, Option<Arc<ClusterLoadAssignment>>)>,
+    /// Clusters whose endpoints' findings changed ([`crate::state::EndpointState::note`]): their balancers are made again.
+    pub health: Vec<Name>,
 }
 
 impl Update {
@@ -55,6 +57,7 @@ impl Update {
             && self.clusters.is_empty()
             && self.endpoints.is_empty()
             && self.resolved.is_empty()
+            && self.health.is_empty()
     }
 }
 
@@ -133,8 +136,9 @@ impl Compiler {
             changed.insert(Arc::clone(&cluster));
             remember(&mut self.resolved, cluster, assignment);
         }
-        for name in changed {
-            self.compile_cluster(&mut next, &name);
+        let health: BTreeSet<Name> = update.health.into_iter().collect();
+        for name in changed.union(&health) {
+            self.compile_cluster(&mut next, name, health.contains(name));
         }
         for change in update.routes {
             match change {
@@ -197,10 +201,10 @@ impl Compiler {
         }
     }
 
-    /// Compiles a cluster again because its endpoints changed.
-    fn compile_cluster(&mut self, next: &mut Snapshot, name: &str) {
+    /// Compiles a cluster again because its endpoints or (`health`) what is known of them changed.
+    fn compile_cluster(&mut self, next: &mut Snapshot, name: &str, health: bool) {
         let Some(before) = next.cluster_by_name(name).map(Arc::clone) else { return };
-        if self.assignment(before.config()).map(Arc::as_ptr) == before.assignment().map(Arc::as_ptr) {
+        if !health && self.assignment(before.config()).map(Arc::as_ptr) == before.assignment().map(Arc::as_ptr) {
             return;
         }
         let compiled = self.compiled(before.id(), Arc::clone(before.config()), Some(&before));

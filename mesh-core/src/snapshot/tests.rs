@@ -13,7 +13,7 @@ use crate::resource::listener::{
 };
 use crate::resource::metadata::{Metadata, Value};
 use crate::resource::route::{Forward, Route, RouteAction, RouteMatch, VirtualHost};
-use crate::state::Lane;
+use crate::state::{Finding, Lane};
 
 fn eds(name: &str) -> ClusterConfig {
     ClusterConfig::new(name, Discovery::Eds { service_name: name.into() })
@@ -174,7 +174,7 @@ fn a_snapshot_built_by_1000_random_increments_equals_one_built_at_once() {
         routes: tables.into_values().map(Change::Set).collect(),
         clusters: clusters.into_values().map(Change::Set).collect(),
         endpoints: endpoints.into_iter().map(|(name, assignment)| (name.into(), Some(assignment))).collect(),
-        resolved: Vec::new(),
+        ..Update::default()
     });
     assert_eq!(refused, []);
     let (left, right) = (view(step_by_step.current()), view(&whole));
@@ -205,6 +205,28 @@ fn what_did_not_change_keeps_its_arc_and_its_state() {
     assert!(Arc::ptr_eq(&before.balancer().hosts()[0].transport, &after.balancer().hosts()[0].transport));
     assert_eq!(after.balancer().hosts()[1].state.active(), 0);
     drop(under_way);
+}
+
+#[test]
+fn a_host_found_unhealthy_is_out_of_the_next_snapshot_and_comes_back() {
+    let mut compiler = Compiler::new(1);
+    let update = Update {
+        clusters: vec![set(eds("a"))],
+        endpoints: vec![("a".into(), Some(assignment([1, 2])))],
+        ..Update::default()
+    };
+    let (first, _) = compiler.apply(update);
+    let before = first.cluster_by_name("a").unwrap();
+    let state = &before.balancer().hosts()[0].state;
+    let again = |compiler: &mut Compiler| {
+        let (next, _) = compiler.apply(Update { health: vec!["a".into()], ..Update::default() });
+        next.cluster_by_name("a").unwrap().balancer().eligible().len()
+    };
+    assert!(state.note(Finding::Ejected, true) && !state.note(Finding::Ejected, true));
+    assert_eq!(again(&mut compiler), 1);
+    assert_eq!(before.balancer().eligible().len(), 2, "a pinned snapshot stays as it is");
+    assert!(state.note(Finding::Ejected, false));
+    assert_eq!(again(&mut compiler), 2);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Requests under way and totals of one endpoint. One per (cluster, address).
@@ -10,8 +10,23 @@ use std::sync::{Arc, OnceLock};
 #[repr(align(64))]
 pub struct EndpointState {
     active: AtomicU32,
+    found: AtomicU8,
     total: AtomicU64,
     errors: AtomicU64,
+}
+
+/// What was found out about an endpoint while it was used. Several may hold at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Finding {
+    /// Ejected by outlier detection.
+    Ejected = 1,
+    /// Failing its active health checks.
+    CheckFailed = 2,
+    /// Its health checks pass, and say that it is degraded.
+    Degraded = 4,
+    /// Never checked yet, where hosts without a check do not count (`ignore_new_hosts_until_first_hc`).
+    Unchecked = 8,
 }
 
 impl EndpointState {
@@ -31,6 +46,25 @@ impl EndpointState {
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
+    }
+
+    /// Notes that `finding` holds, or no longer does. Whether that changed anything.
+    ///
+    /// Balancers see it when their cluster is compiled again: see `snapshot::Update::health`.
+    pub fn note(&self, finding: Finding, holds: bool) -> bool {
+        let bit = finding as u8;
+        let before = if holds {
+            self.found.fetch_or(bit, Ordering::Relaxed)
+        } else {
+            self.found.fetch_and(!bit, Ordering::Relaxed)
+        };
+        (before & bit != 0) != holds
+    }
+
+    /// Whether `finding` holds.
+    #[must_use]
+    pub fn is(&self, finding: Finding) -> bool {
+        self.found.load(Ordering::Relaxed) & finding as u8 != 0
     }
 
     /// Counts an attempt as failed (5xx, reset, no connection).

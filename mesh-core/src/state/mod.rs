@@ -8,7 +8,7 @@ mod cluster;
 mod endpoint;
 
 pub use self::cluster::{Admission, ClusterCounts, ClusterState, Load, Slot, Total};
-pub use self::endpoint::{EndpointState, InFlight, Transport};
+pub use self::endpoint::{EndpointState, Finding, InFlight, Transport};
 
 /// Which of a few counting lanes a caller uses: callers on different threads should pass different lanes.
 ///

@@ -16,8 +16,8 @@ use self::least_request::WeightedLeastRequest;
 use self::schedule::cycle;
 use crate::engine::random::Random;
 use crate::resource::cluster::LbPolicy;
-use crate::resource::endpoint::{ClusterLoadAssignment, Endpoint};
-use crate::state::{EndpointState, Lane, Transport};
+use crate::resource::endpoint::{ClusterLoadAssignment, Endpoint, HealthStatus};
+use crate::state::{EndpointState, Finding, Lane, Transport};
 
 /// A host that can be picked: the endpoint as configured and what is kept of it.
 #[derive(Clone, Debug)]
@@ -28,6 +28,37 @@ pub struct Host {
     pub state: Arc<EndpointState>,
     /// How the driver reaches it.
     pub transport: Arc<Transport>,
+}
+
+/// How a host counts for balancing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Health {
+    /// Gets traffic.
+    Healthy,
+    /// Gets traffic when too few are healthy.
+    Degraded,
+    /// Gets traffic in panic only.
+    Unhealthy,
+    /// Left out of every count until its first check.
+    Excluded,
+}
+
+impl Host {
+    /// What the control plane says and what was found out here, together: the worse of both counts.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let said = self.endpoint.health;
+        let found = |finding| self.state.is(finding);
+        if !said.is_usable() || found(Finding::Ejected) || found(Finding::CheckFailed) {
+            Health::Unhealthy
+        } else if found(Finding::Unchecked) {
+            Health::Excluded
+        } else if said == HealthStatus::Degraded || found(Finding::Degraded) {
+            Health::Degraded
+        } else {
+            Health::Healthy
+        }
+    }
 }
 
 /// Number of a host within its balancer.
@@ -213,7 +244,7 @@ fn eligible(hosts: &[PriorityHost], panic_threshold: f64) -> Box<[HostIndex]> {
     let of = |keep: &dyn Fn(&PriorityHost) -> bool| -> Box<[HostIndex]> {
         (0u32..).zip(hosts).filter(|(_, one)| keep(one)).map(|(at, _)| HostIndex(at)).collect()
     };
-    let usable = |one: &PriorityHost| one.host.endpoint.health.is_usable();
+    let usable = |one: &PriorityHost| matches!(one.host.health(), Health::Healthy | Health::Degraded);
     if let Some(level) = hosts.iter().filter(|one| usable(one)).map(|one| one.priority).min() {
         return of(&|one| one.priority == level && usable(one));
     }
