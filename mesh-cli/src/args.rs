@@ -19,6 +19,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     Check(CheckArgs),
     Explain(ExplainArgs),
+    Lower(LowerArgs),
 }
 
 /// Says what is refused, what probably does not do what its author meant, and what has no effect here
@@ -62,6 +63,59 @@ pub(crate) struct ExplainArgs {
     pub(crate) mesh: MeshArgs,
 }
 
+/// Prints the Envoy resources that the objects become for one node, as JSON: what istiod would send to it
+///
+/// One JSON object with the lists listeners, routes, clusters and endpoints. Nothing is judged: a resource that would be
+/// refused is printed all the same. Objects that are refused are named on standard error.
+/// Exit code: 0; 1 when an object is refused; 2 when DIR cannot be read or the usage is wrong.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LowerArgs {
+    /// Folder (or file) of Istio and Kubernetes objects
+    #[arg(value_name = "DIR")]
+    pub(crate) path: PathBuf,
+    /// The node: sidecar~IP~NAME.NAMESPACE~DOMAIN, or router~... for a gateway
+    #[arg(long, value_name = "ID", value_parser = ProxyContext::of_node)]
+    node: ProxyContext,
+    /// Labels of the node's workload, such as app=productpage,version=v1
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label, value_delimiter = ',')]
+    labels: Vec<(String, String)>,
+    /// Where the node runs: REGION/ZONE/SUBZONE
+    #[arg(long, value_name = "LOCALITY", default_value = "")]
+    locality: String,
+    /// Only resources of this kind; may be given several times
+    #[arg(long = "type", value_name = "TYPE", value_enum)]
+    pub(crate) types: Vec<ResourceType>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// A kind of resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResourceType {
+    /// LDS
+    Listeners,
+    /// RDS
+    Routes,
+    /// CDS
+    Clusters,
+    /// EDS
+    Endpoints,
+}
+
+impl LowerArgs {
+    /// The node.
+    pub(crate) fn proxy(&self) -> ProxyContext {
+        let mut proxy = self.node.clone();
+        proxy.labels = self.labels.iter().cloned().collect();
+        proxy.locality(&self.locality)
+    }
+
+    /// The mesh-wide settings.
+    pub(crate) fn config(&self) -> MeshConfig {
+        self.settings.config()
+    }
+}
+
 /// Whose configuration is meant, in which mesh.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MeshArgs {
@@ -71,6 +125,13 @@ pub(crate) struct MeshArgs {
     /// Labels of the calling workload, such as app=productpage,version=v1
     #[arg(long, value_name = "KEY=VALUE", value_parser = label, value_delimiter = ',')]
     labels: Vec<(String, String)>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// Which mesh.
+#[derive(Debug, clap::Args)]
+struct SettingsArgs {
     /// DNS suffix of Kubernetes services
     #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
     cluster_domain: String,
@@ -100,6 +161,12 @@ impl MeshArgs {
 
     /// The mesh-wide settings.
     pub(crate) fn config(&self) -> MeshConfig {
+        self.settings.config()
+    }
+}
+
+impl SettingsArgs {
+    fn config(&self) -> MeshConfig {
         let mut mesh = MeshConfig::default();
         mesh.cluster_domain.clone_from(&self.cluster_domain);
         mesh.compat.fold_split_routes = self.fold_split_routes;

@@ -1,6 +1,6 @@
 //! `mesh`: what a folder of Istio objects would do, without running anything.
 //!
-//! `check` judges the folder, `explain` follows one request through it. Both read, translate and judge exactly as the
+//! `check` judges the folder, `explain` follows one request through it, `lower` prints the Envoy resources. All read, translate and judge exactly as the
 //! library in the process does; nothing connects, resolves or listens. Only reading, asking and printing live
 //! here: whoever looks for a rule finds it in the crates below.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that unwraps names its own failure"))]
@@ -10,6 +10,7 @@ mod check;
 mod explain;
 mod folder;
 mod judged;
+mod lower;
 mod page;
 mod remark;
 mod resources;
@@ -25,6 +26,8 @@ use args::{Args, Command};
 struct Outcome {
     text: String,
     good: bool,
+    /// What is said beside the text, on standard error: lines.
+    aside: String,
 }
 
 /// Exit code for a folder that cannot be read; clap uses the same for usage.
@@ -34,9 +37,12 @@ fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Lower(args) => lower::run(&args),
     };
     match done {
         Ok(outcome) => {
+            // Nobody is left to be told when this fails.
+            let _ = io::stderr().write_all(outcome.aside.as_bytes());
             // A reader that has seen enough (`| head`) is no failure.
             match io::stdout().write_all(outcome.text.as_bytes()) {
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => complain(&error.to_string()),

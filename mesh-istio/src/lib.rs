@@ -36,5 +36,5 @@ pub use finding::{Finding, Severity};
 pub use lower::{Lowered, lower};
 pub use mesh_config::{Compat, ConsecutiveErrors, MeshConfig, OutboundTrafficPolicy};
 pub use object::{Kind, LoadOptions, Loaded, Object, ObjectId, UnknownFields, load_text};
-pub use proxy::ProxyContext;
+pub use proxy::{BadNodeId, ProxyContext, ProxyRole};
 pub use world::World;

@@ -69,5 +69,5 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Outcome, String> {
         Format::Text => text::print(&report),
         Format::Json => json::print(&report, good),
     };
-    Ok(Outcome { text, good })
+    Ok(Outcome { text, good, aside: String::new() })
 }

@@ -43,7 +43,7 @@ pub(super) fn print(
         end => page.forwarded(request, end),
     }
     page.remarks(remarks);
-    Outcome { text: page.text, good: page.good }
+    Outcome { text: page.text, good: page.good, aside: String::new() }
 }
 
 impl Page<'_> {

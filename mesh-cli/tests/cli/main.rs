@@ -4,6 +4,7 @@
 mod check;
 mod effect;
 mod explain;
+mod lower;
 
 use std::path::Path;
 use std::process::Command;
@@ -39,7 +40,7 @@ fn path(folder: &tempfile::TempDir) -> &str {
 
 #[test]
 fn wrong_usage_exits_with_2_and_prints_nothing_on_stdout() {
-    let wrong: [&[&str]; 7] = [
+    let wrong: [&[&str]; 9] = [
         &[],
         &["check"],
         &["check", "shop", "--format", "xml"],
@@ -47,6 +48,8 @@ fn wrong_usage_exits_with_2_and_prints_nothing_on_stdout() {
         &["explain", "shop", "GET", "reviews:9080"],
         &["explain", "shop", "GET", "http://reviews:9080/", "-H", "no colon"],
         &["explain", "shop", "GET", "http://reviews:9080/", "--labels", "app"],
+        &["lower", "shop"],
+        &["lower", "shop", "--node", "sidecar~nowhere~a.b~c"],
     ];
     for arguments in wrong {
         let run = mesh(arguments);
