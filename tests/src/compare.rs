@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::edge::Answer;
 use crate::observed::{Case, Headers, Seen};
-use crate::upstream::{Arrival, Upstreams};
+use crate::upstream::{Arrival, MIR, MIR2, Script, UP, Upstreams};
 
 /// Request headers of Envoy's edge and telemetry that a mesh in the caller's process does not add (yet). They are compared
 /// only when the caller sent them itself.
@@ -15,6 +15,9 @@ pub const EDGE_HEADERS: &[&str] = &["x-envoy-external-address", "x-forwarded-for
 
 /// Headers that belong to the connection or the server and tell nothing.
 const FRAMING: &[&str] = &["connection", "content-length", "date", "server", "transfer-encoding", "x-port"];
+
+/// Where copies arrive.
+const MIRRORS: [u16; 2] = [MIR, MIR2];
 
 /// How much longer than observed an answer may take on a busy machine.
 const SLACK: Duration = Duration::from_secs(4);
@@ -58,14 +61,16 @@ pub fn differences(exchange: &Exchange<'_>, upstreams: &Upstreams) -> Vec<String
         Some(upstream) => BTreeMap::from([(upstream.cluster.clone(), upstream.attempts.unwrap_or(0))]),
         None => BTreeMap::new(),
     };
-    differ(&mut out, "attempts by cluster", &attempts, &answer.attempts);
+    let mirrors = mirrors(exchange.config);
+    let ours = answer.attempts.clone().into_iter().filter(|(cluster, _)| !mirrors.contains(cluster)).collect();
+    differ(&mut out, "attempts by cluster", &attempts, &ours);
     if let (Some(told), Some(upstream)) = (&answer.upstream, &observed.upstream) {
         differ(&mut out, "cluster as told", &upstream.cluster.as_str(), &told.cluster());
         differ(&mut out, "attempts as told", &upstream.attempts.unwrap_or(0), &u64::from(told.attempts()));
     }
-    let seen: Vec<&Seen> = arrivals.iter().map(|arrival| &arrival.seen).collect();
     let noted = observed.upstream.as_ref().and_then(|upstream| upstream.requests_seen.as_ref());
-    let expected: Vec<&Seen> = noted.into_iter().flatten().collect();
+    let seen = in_order(arrivals.iter().filter(|arrival| !is_late(exchange, arrival)).map(|arrival| &arrival.seen));
+    let expected = in_order(noted.into_iter().flatten());
     // Of requests that Envoy gave up waiting for, the recorder noted some only after it was asked about them.
     if noted.is_some() || !observed.flags.contains("UT") {
         differ(&mut out, "requests that arrived", &expected, &seen);
@@ -73,6 +78,33 @@ pub fn differences(exchange: &Exchange<'_>, upstreams: &Upstreams) -> Vec<String
     first_request(&mut out, exchange);
     timing(&mut out, exchange);
     out
+}
+
+/// The clusters that the configuration copies requests to.
+fn mirrors(config: &Value) -> BTreeSet<String> {
+    let mut out = BTreeSet::new();
+    visit(config, &mut |key, value| {
+        if key == "request_mirror_policies" {
+            let policies = value.as_array().into_iter().flatten();
+            out.extend(policies.filter_map(|policy| policy["cluster"].as_str()).map(str::to_owned));
+        }
+    });
+    out
+}
+
+/// Requests in the order of their arrival, copies behind: between a request and its copy no order is promised.
+fn in_order<'a>(seen: impl Iterator<Item = &'a Seen>) -> Vec<&'a Seen> {
+    let mut seen: Vec<&Seen> = seen.collect();
+    seen.sort_by_key(|seen| MIRRORS.contains(&seen.port).then_some(seen.port));
+    seen
+}
+
+/// A copy that its server answers later than the answer came: the recorder, who notes what was answered, missed it.
+fn is_late(exchange: &Exchange<'_>, arrival: &Arrival) -> bool {
+    let port = arrival.seen.port;
+    let script = exchange.case.request.header("x-up").unwrap_or_default();
+    let delay = |port| Script::parse(script, port).delay;
+    MIRRORS.contains(&port) && delay(port) > delay(UP)
 }
 
 fn differ<T: PartialEq + std::fmt::Debug>(out: &mut Vec<String>, what: &str, expected: &T, ours: &T) {
@@ -88,7 +120,9 @@ fn body(out: &mut Vec<String>, exchange: &Exchange<'_>) {
     }
     // The echo of the last try, and of no other request.
     let echo: Value = serde_json::from_slice(ours).unwrap_or_default();
-    let last = exchange.arrivals.last().map(|arrival| &arrival.seen);
+    let mut originals =
+        exchange.arrivals.iter().map(|arrival| &arrival.seen).filter(|seen| !MIRRORS.contains(&seen.port));
+    let last = originals.next_back();
     let expected = last.map(|seen| (exchange.id, u64::from(seen.port), seen.path.as_str()));
     let ours = (|| Some((echo["id"].as_str()?, echo["port"].as_u64()?, echo["path"].as_str()?)))();
     differ(out, "echo", &expected, &ours);

@@ -163,8 +163,7 @@ impl Page<'_> {
         }
         for mirror in compiled.mirrors() {
             let share = mirror.runtime_fraction.map_or_else(|| "100%".to_owned(), percent);
-            // Policies are read and kept; nothing makes the copies.
-            row("mirror", format!("{share} to {} (no copies are sent yet)", name_of(&mirror.cluster)));
+            row("mirror", format!("{share} to {}", name_of(&mirror.cluster)));
         }
         self.put(&rows);
         let authority = request.uri().authority();

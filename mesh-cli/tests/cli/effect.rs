@@ -46,7 +46,10 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("retries: {attempts: 1, retryOn: 5xx, retryRemoteLocalities: true}", "RetryPolicy.retry_priority is not in force"),
     ("fault: {abort: {httpStatus: 500, percentage: {value: 1}}}", "http.fault.v3.HTTPFault is not in force"),
     ("corsPolicy: {allowOrigins: [{exact: x}]}", "http.cors.v3.CorsPolicy is not in force"),
-    ("mirrors: [{destination: {host: a}, percentage: {value: 1}}]", "request_mirror_policies is not in force"),
+    (
+        "mirrors: [{destination: {host: a}, percentage: {value: 1}}]",
+        "RequestMirrorPolicy.trace_sampled is not in force",
+    ),
 ];
 
 /// The service `a`, and the object.

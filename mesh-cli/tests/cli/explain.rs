@@ -75,14 +75,13 @@ fn every_cluster_of_a_split_is_shown_with_its_share() {
 }
 
 #[test]
-fn a_mirror_is_shown_and_said_to_have_no_effect() {
+fn a_mirror_is_shown_with_its_share() {
     let folder = folder(
         "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{name: http, port: 80}]}\n---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a]\n  http: [{route: [{destination: {host: a}}], mirror: {host: a}, mirrorPercentage: {value: 5}}]\n",
     );
     let out = mesh(&["explain", path(&folder), "GET", "http://a/"]).out;
-    assert_eq!(step(&out, "mirror"), "5% to outbound|80||a.default.svc.cluster.local (no copies are sent yet)");
-    let remarks = out.split("\nremarks\n").nth(1).unwrap();
-    assert!(remarks.contains("not in force  RouteAction.request_mirror_policies is not in force"), "{remarks}");
+    assert_eq!(step(&out, "mirror"), "5% to outbound|80||a.default.svc.cluster.local");
+    assert!(!out.contains("request_mirror_policies is not in force"), "{out}");
 }
 
 /// The rest of the line behind a label.

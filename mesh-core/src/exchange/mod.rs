@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! outbound   Accepted ──▶ Routed ──▶ Filtered ──▶ Attempt ──▶ Picked ──▶ Sendable ──▶ Done
-//!                           ▲  │                    ▲  │
-//!                           └──┘ a filter asks      └──┘ a retry
-//!                                for a new route
+//!                           ▲  │           │        ▲  │
+//!                           └──┘ a filter  └──▶ Fork └──┘ a retry
+//!                                asks for a     a copy for a mirror,
+//!                                new route      Filtered by itself
 //! inbound    Received ──▶ Admitted ──▶ (the application) ──▶ Done
 //! ```
 //!
@@ -15,6 +16,7 @@
 mod attempt;
 pub mod filters;
 pub mod inbound;
+mod mirror;
 pub mod outbound;
 pub mod reserved;
 mod responder;
@@ -22,5 +24,6 @@ pub mod upgrade;
 mod upstream;
 
 pub use self::attempt::{Attempt, AttemptPlan, Filtered, Load, Picked, Sendable, Target, Unpicked};
+pub use self::mirror::{Fork, LONGEST_COPY, Lost};
 pub use self::outbound::{Accepted, Answered, Responder, Routed};
 pub use self::upstream::Upstream;

@@ -84,7 +84,7 @@ impl Flight {
     }
 }
 
-fn or_none(metadata: &Option<Box<Metadata>>) -> &Metadata {
+pub(super) fn or_none(metadata: &Option<Box<Metadata>>) -> &Metadata {
     static NONE: Metadata = Metadata::new();
     metadata.as_deref().unwrap_or(&NONE)
 }
@@ -325,7 +325,7 @@ pub(super) fn port_of(authority: &str) -> u16 {
     80
 }
 
-fn facts_of<'a, B>(request: &'a Request<B>, dynamic_metadata: &'a Metadata) -> RequestFacts<'a> {
+pub(super) fn facts_of<'a, B>(request: &'a Request<B>, dynamic_metadata: &'a Metadata) -> RequestFacts<'a> {
     RequestFacts {
         method: request.method(),
         scheme: request.uri().scheme_str().unwrap_or("http"),

@@ -83,6 +83,8 @@ pub struct ClusterCounts {
     pub grpc_ok: u64,
     /// gRPC calls that ended with another status, or without any.
     pub grpc_failed: u64,
+    /// Copies for mirrors that were not sent, or not to their end.
+    pub mirrors_dropped: u64,
 }
 
 /// Which total is counted up.
@@ -108,10 +110,12 @@ pub enum Total {
     GrpcOk,
     /// A gRPC call with another status, or without any.
     GrpcFailed,
+    /// A copy that was not sent, or not to its end.
+    MirrorDropped,
 }
 
 impl Total {
-    const COUNT: usize = 10;
+    const COUNT: usize = 11;
 }
 
 impl Default for ClusterState {
@@ -170,6 +174,7 @@ impl ClusterState {
             timeouts: sum(Total::Timeout),
             grpc_ok: sum(Total::GrpcOk),
             grpc_failed: sum(Total::GrpcFailed),
+            mirrors_dropped: sum(Total::MirrorDropped),
         }
     }
 }

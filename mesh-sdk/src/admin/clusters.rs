@@ -98,7 +98,7 @@ fn lines(out: &mut String, cluster: &Cluster) -> fmt::Result {
 }
 
 /// The cluster's own counts: ours, beside Envoy's lines, named after Envoy's statistics where there is one.
-fn totals(cluster: &Cluster) -> [(&'static str, u64); 11] {
+fn totals(cluster: &Cluster) -> [(&'static str, u64); 12] {
     let counts = cluster.state().counts();
     let load = |load| [0, 1].map(|priority| u64::from(cluster.state().load(Slot { load, priority }))).iter().sum();
     [
@@ -110,6 +110,7 @@ fn totals(cluster: &Cluster) -> [(&'static str, u64); 11] {
         ("upstream_rq_pending_overflow", counts.overflows),
         ("upstream_rq_retry_overflow", counts.retry_overflows),
         ("upstream_rq_timeout", counts.timeouts),
+        ("mirrors_dropped", counts.mirrors_dropped),
         ("upstream_rq_active", load(Load::Requests)),
         ("upstream_rq_pending_active", load(Load::Pending)),
         ("upstream_cx_active", load(Load::Connections)),

@@ -1,8 +1,9 @@
-//! Bodies of the outbound stack, mostly of responses. Each wrapper is generic and unboxed, and costs nothing when off.
+//! Bodies of the outbound stack, of requests and of responses. Each wrapper is generic and unboxed, and costs nothing when off.
 
 mod deadline;
 mod guarded;
 mod local;
+mod mirror;
 mod reported;
 mod upload;
 mod upstream;
@@ -11,6 +12,8 @@ pub(crate) use self::deadline::Deadline;
 pub use self::deadline::DeadlineBody;
 pub use self::guarded::GuardedBody;
 pub use self::local::LocalOr;
+pub(crate) use self::mirror::Budget;
+pub use self::mirror::MirrorBody;
 pub use self::reported::ReportedBody;
 pub(crate) use self::upload::{IdleTimer, Timer};
 pub use self::upload::{Upload, UploadBody};

@@ -11,9 +11,12 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use mesh_core::exchange::{Attempt, Filtered, Picked, Routed, Sendable};
 use mesh_core::resource::cluster::UpstreamProtocol;
-use mesh_tower::body::UploadBody;
+use mesh_core::resource::route::FractionalPercent;
+use mesh_tower::body::{MirrorBody, UploadBody};
 use mesh_tower::outbound::retry::ReplayBody;
-use mesh_tower::{BalanceLayer, CircuitBreakerLayer, Error, FiltersLayer, RetryLayer, RouteLayer, TimeoutLayer};
+use mesh_tower::{
+    BalanceLayer, CircuitBreakerLayer, Error, FiltersLayer, MirrorLayer, RetryLayer, RouteLayer, TimeoutLayer,
+};
 use tower::{Layer, Service, ServiceExt};
 
 use crate::mesh::{Mesh, Setup, cluster, get, retry_policy, within};
@@ -109,6 +112,39 @@ async fn retry_keeps_the_contract_and_makes_ready_before_every_try() {
     let service = RetryLayer::new(&policy).unwrap().layer(failing);
     assert_eq!(service.oneshot(get("/")).await.unwrap().status(), 200);
     assert_eq!((record.calls(), record.unready_calls.load(Ordering::SeqCst)), (3, 0));
+}
+
+#[tokio::test]
+async fn mirror_keeps_the_contract_and_makes_its_target_ready_too() {
+    let target = Probe::new(|_: Request<MirrorBody<Body>>, _| now(ok()));
+    let copies = Arc::clone(&target.record);
+    let share = FractionalPercent { numerator: 1, denominator: 1 };
+    let probe = Probe::new(|_: Request<MirrorBody<Body>>, _| now(ok()));
+    let record = Arc::clone(&probe.record);
+    let service = MirrorLayer::to(target, share).layer(probe);
+    keeps_the_contract(record, service.clone()).await;
+    crate::mesh::eventually("three copies", || copies.calls() == 3).await;
+    assert_eq!(copies.unready_calls.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_is_never_ready_hangs_or_fails_changes_nothing() {
+    let share = FractionalPercent { numerator: 1, denominator: 1 };
+    let probe = || Probe::new(|_: Request<MirrorBody<Body>>, _| now(ok()));
+    let busy = Probe::new(|_: Request<MirrorBody<Body>>, _| now(ok()));
+    busy.record.is_busy.store(true, Ordering::SeqCst);
+    let hanging = Probe::new(|_: Request<MirrorBody<Body>>, _| never::<Reply>());
+    let failing = Probe::new(|_: Request<MirrorBody<Body>>, _| now::<Response<Body>, _>(Err(Error::Overflow)));
+    let start = tokio::time::Instant::now();
+    let request = || Request::post("http://a.test/").body(Full::new(Bytes::from_static(b"x"))).unwrap();
+    for answer in [
+        MirrorLayer::to(busy, share).layer(probe()).oneshot(request()).await,
+        MirrorLayer::to(hanging, share).layer(probe()).oneshot(request()).await,
+        MirrorLayer::to(failing, share).layer(probe()).oneshot(request()).await,
+    ] {
+        assert_eq!(answer.unwrap().into_body().collect().await.unwrap().to_bytes(), "hello");
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test]

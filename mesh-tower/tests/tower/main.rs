@@ -16,6 +16,7 @@ mod http2_limits;
 mod inbound;
 mod layers;
 mod mesh;
+mod mirrors;
 mod pinning;
 mod probe;
 mod retries;

@@ -4,6 +4,8 @@
 
 use mesh_core::resource::Problem;
 use mesh_core::resource::header_mutation::{AppendAction, HeaderMutations, HeaderValueOption};
+use mesh_proto::envoy::config::common::mutation_rules::v3::HeaderMutation;
+use mesh_proto::envoy::config::common::mutation_rules::v3::header_mutation::Action;
 use mesh_proto::envoy::config::core::v3 as core;
 
 use super::refused::{At, Refused, conflict, refuse};
@@ -20,6 +22,27 @@ pub(super) fn mutations(
     let at = at.field(&name);
     let add = add.iter().enumerate().map(|(index, one)| option(&at.index(index), one));
     Ok(HeaderMutations { add: add.collect::<Result<_, _>>()?, remove: remove.to_vec() })
+}
+
+/// `HeaderMutation`s, in order: one step each. A step that removes by a pattern is left out and reported.
+pub(super) fn steps(at: &At<'_>, list: &[HeaderMutation]) -> Result<Vec<HeaderMutations>, Refused> {
+    let mut steps = Vec::with_capacity(list.len());
+    for (index, one) in list.iter().enumerate() {
+        let at = at.index(index);
+        match &one.action {
+            None => return Err(refuse(&at.field("action"), Problem::Missing)),
+            Some(Action::Remove(name)) => {
+                steps.push(HeaderMutations { remove: vec![name.clone()], ..HeaderMutations::default() });
+            }
+            Some(Action::Append(append)) => {
+                let add = vec![option(&at.field("append"), append)?];
+                steps.push(HeaderMutations { add, ..HeaderMutations::default() });
+            }
+            // Not among the fields that are read: whoever sets it is told.
+            Some(Action::RemoveOnMatch(_)) => {}
+        }
+    }
+    Ok(steps)
 }
 
 fn option(at: &At<'_>, option: &core::HeaderValueOption) -> Result<HeaderValueOption, Refused> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Given;
-use crate::upstream::{DEAD, H2UP, HOLE, UP, UP2, Upstreams};
+use crate::upstream::{DEAD, H2UP, HOLE, MIR, MIR2, UP, UP2, Upstreams};
 use mesh_proto::type_url::CLUSTER;
 
 /// All clusters that need no feature that is still to come.
@@ -19,6 +19,8 @@ pub fn clusters(upstreams: &Upstreams) -> Vec<Given> {
         one("dead", &[DEAD], json!({})),
         one("hole", &[HOLE], json!({ "connect_timeout": "0.3s" })),
         one("empty", &[], json!({})),
+        one("mir", &[MIR], json!({})),
+        one("mir2", &[MIR2], json!({})),
         one("h2up", &[H2UP], http2()),
         one("over", &[UP], limits(json!({ "max_requests": 0 }))),
         one("overp", &[UP], limits(json!({ "max_connections": 0, "max_pending_requests": 0 }))),

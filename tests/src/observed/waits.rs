@@ -7,7 +7,6 @@ use super::{Case, Group};
 /// Configuration that needs more than this data plane has: where it is, and what it waits for.
 const BY_CONFIG: &[(&str, &str)] = &[
     ("runtime", "not applicable: Envoy's runtime guards, switched from their defaults"),
-    ("request_mirror_policies", "mirroring"),
     ("tracing", "tracing"),
     ("use_remote_address", "the caller's address: there is no connection before a caller in this process"),
 ];

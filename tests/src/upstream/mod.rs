@@ -28,6 +28,10 @@ pub const UP2: u16 = 21002;
 pub const DEAD: u16 = 21003;
 /// HTTP/2, cluster `h2up`.
 pub const H2UP: u16 = 21004;
+/// HTTP/1.1, cluster `mir`: a mirror.
+pub const MIR: u16 = 21005;
+/// HTTP/1.1, cluster `mir2`: another mirror.
+pub const MIR2: u16 = 21006;
 /// Takes no connection and refuses none, cluster `hole`. Not a recorded port.
 pub const HOLE: u16 = 1;
 
@@ -48,7 +52,7 @@ impl Upstreams {
     pub async fn start() -> Self {
         let journal = Arc::new(Journal::default());
         let mut addresses = BTreeMap::new();
-        for port in [UP, UP2] {
+        for port in [UP, UP2, MIR, MIR2] {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
             addresses.insert(port, listener.local_addr().unwrap());
             tokio::spawn(h1::serve(listener, port, Arc::clone(&journal)));

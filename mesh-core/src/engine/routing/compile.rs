@@ -7,10 +7,11 @@ use http::HeaderName;
 use super::ClusterId;
 use super::condition::{Condition, judge_fraction};
 use super::hosts::{Hosts, Taken};
+use super::mirror::Mirror;
 use super::overrides::FilterOverrides;
 use super::redirect::CompiledRedirect;
 use super::rewrite::{self, CompiledHostRewrite, CompiledPathRewrite};
-use super::route::{Action, ClusterRef, CompiledRoute, Entry, Forwarding, Mirror, Targets};
+use super::route::{Action, ClusterRef, CompiledRoute, Entry, Forwarding, Targets};
 use super::scan::Index;
 use super::table::{self, RouteTable};
 use super::weighted::{BadTotal, Weights};
@@ -351,6 +352,14 @@ impl<'c> Compiler<'c> {
                 runtime_fraction: policy.runtime_fraction,
                 trace_sampled: policy.trace_sampled,
                 append_shadow_suffix: !policy.disable_shadow_host_suffix_append,
+                changes: mirror_changes(&policy.request_headers, &at.field("request_headers_mutations"))?,
+                host: policy
+                    .host_rewrite_literal
+                    .as_deref()
+                    .filter(|host| !host.is_empty())
+                    .map(rewrite::authority)
+                    .transpose()
+                    .map_err(|problem| (at.field("host_rewrite_literal"), problem))?,
             });
         }
         Ok(mirrors.into())
@@ -384,6 +393,16 @@ fn compiled_changes(config: &HeaderMutations, at: &FieldPath, which: &str) -> Lo
     }
     let field = |what: &str| at.field(&format!("{which}_headers_to_{what}"));
     HeaderChanges::compile(config, &field("add"), &field("remove")).map(Some)
+}
+
+/// The steps of a copy's header changes; each is one entry of the list.
+fn mirror_changes(steps: &[HeaderMutations], list: &FieldPath) -> Located<Box<[HeaderChanges]>> {
+    let compile = |(number, step): (usize, &HeaderMutations)| {
+        let at = list.index(number);
+        // One entry adds or removes one header: its own path is the whole of it.
+        HeaderChanges::compile(step, &at.field("append"), &at.field("remove"))
+    };
+    steps.iter().enumerate().map(compile).collect()
 }
 
 fn virtual_clusters(host: &VirtualHost, at: &FieldPath) -> Located<Box<[table::VirtualCluster]>> {

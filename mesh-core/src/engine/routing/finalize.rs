@@ -161,7 +161,7 @@ impl RouteTable {
     }
 }
 
-fn change_request<B>(changes: &HeaderChanges, request: &mut Request<B>, cx: &FormatContext<'_>) {
+pub(super) fn change_request<B>(changes: &HeaderChanges, request: &mut Request<B>, cx: &FormatContext<'_>) {
     changes.remove_from(request.headers_mut());
     let computed = {
         let facts = RequestFacts::of(request, cx.connection, cx.dynamic_metadata);
@@ -204,7 +204,7 @@ fn forwarded_host(headers: &mut HeaderMap, host: &HeaderValue) {
 }
 
 /// Sets the host where it stands: in the URI, in the `Host` header, or both.
-fn set_host<B>(request: &mut Request<B>, host: &Authority) -> Result<(), RewriteFailed> {
+pub(super) fn set_host<B>(request: &mut Request<B>, host: &Authority) -> Result<(), RewriteFailed> {
     let in_uri = request.uri().authority().is_some();
     if in_uri {
         let mut parts = request.uri().clone().into_parts();

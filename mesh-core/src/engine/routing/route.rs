@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::uri::Authority;
 
 use super::ClusterId;
+use super::mirror::Mirror;
 use super::redirect::CompiledRedirect;
 use super::rewrite::{CompiledHostRewrite, CompiledPathRewrite};
 use super::weighted::Weights;
@@ -17,7 +18,7 @@ use crate::engine::timeout::RouteTimeouts;
 use crate::resource::Name;
 use crate::resource::metadata::Metadata;
 use crate::resource::retry::RetryPolicy;
-use crate::resource::route::{FractionalPercent, HashPolicy, HedgePolicy, RoutingPriority, UpgradeConfig};
+use crate::resource::route::{HashPolicy, HedgePolicy, RoutingPriority, UpgradeConfig};
 
 /// A route, ready for the request path. What configuration leaves to the virtual host is already filled in.
 #[derive(Debug)]
@@ -97,19 +98,6 @@ pub enum ClusterRef {
     Cluster(ClusterId, Name),
     /// By the first value of a request header.
     Header(HeaderKey),
-}
-
-/// Where copies of requests go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mirror {
-    /// The cluster.
-    pub cluster: ClusterRef,
-    /// The share of requests copied; each mirror is drawn for on its own. `None` is all.
-    pub runtime_fraction: Option<FractionalPercent>,
-    /// Whether the copy's trace is sampled; `None` is as the original.
-    pub trace_sampled: Option<bool>,
-    /// Whether `-shadow` is appended to the copy's host.
-    pub append_shadow_suffix: bool,
 }
 
 impl CompiledRoute {

@@ -145,6 +145,13 @@ impl RouteTable {
         RouteDecision { virtual_host, route: number(self.conditions.len()), entry: u32::MAX }
     }
 
+    /// A decision that says nothing more about a request on its way to a cluster: no retries, no timeouts, no header
+    /// changes, no subset. For copies, whose cluster their mirror names.
+    #[must_use]
+    pub fn unrouted(&self, decision: RouteDecision) -> RouteDecision {
+        self.require_tls(decision.virtual_host)
+    }
+
     /// The decision for a route, its weighted cluster drawn.
     pub(super) fn chosen(
         &self,

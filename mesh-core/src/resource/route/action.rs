@@ -262,6 +262,24 @@ pub struct MirrorPolicy {
     pub trace_sampled: Option<bool>,
     /// `disable_shadow_host_suffix_append`: leave out the `-shadow` behind the host.
     pub disable_shadow_host_suffix_append: bool,
+    /// `request_headers_mutations`, in order: each step changes the copy's headers as the one before left them.
+    pub request_headers: Vec<HeaderMutations>,
+    /// `host_rewrite_literal`: the copy's host, without a suffix.
+    pub host_rewrite_literal: Option<String>,
+}
+
+impl MirrorPolicy {
+    /// Copies of all requests go to this cluster.
+    pub fn to(cluster: impl Into<Name>) -> Self {
+        Self {
+            cluster: ClusterSpecifier::Cluster(cluster.into()),
+            runtime_fraction: None,
+            trace_sampled: None,
+            disable_shadow_host_suffix_append: false,
+            request_headers: Vec::new(),
+            host_rewrite_literal: None,
+        }
+    }
 }
 
 /// `RouteAction.HashPolicy`.

@@ -140,13 +140,11 @@ const REMARKS: &[&str] = &[
 /// Fields that are decoded ahead of their use. Nothing acts on them, so whoever sets one is told.
 const AHEAD: &[&str] = &[
     "RouteConfiguration.internal_only_headers",
-    "RouteConfiguration.request_mirror_policies",
     "VirtualHost.virtual_clusters",
     "VirtualHost.hedge_policy",
-    "VirtualHost.request_mirror_policies",
     "VirtualHost.include_is_timeout_retry_header",
     "RouteAction.hedge_policy",
-    "RouteAction.request_mirror_policies",
+    "RequestMirrorPolicy.trace_sampled",
     "RetryPolicy.per_try_idle_timeout",
     "HttpConnectionManager.common_http_protocol_options",
     "HttpConnectionManager.request_timeout",

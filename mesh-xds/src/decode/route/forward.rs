@@ -16,6 +16,7 @@ use pb::route_action::HostRewriteSpecifier;
 
 use super::super::context::Context;
 use super::super::extension::Extension;
+use super::super::headers::steps;
 use super::super::matcher::regex_rewrite;
 use super::super::refused::{At, Refused, conflict, refuse, unsupported};
 use super::super::scalar::{duration, known, metadata, non_empty, runtime_fraction};
@@ -155,6 +156,8 @@ fn mirror(at: &At<'_>, message: &pb::route_action::RequestMirrorPolicy) -> Resul
         },
         trace_sampled: message.trace_sampled.map(|flag| flag.value),
         disable_shadow_host_suffix_append: message.disable_shadow_host_suffix_append,
+        request_headers: steps(&at.field("request_headers_mutations"), &message.request_headers_mutations)?,
+        host_rewrite_literal: non_empty(&message.host_rewrite_literal),
     })
 }
 

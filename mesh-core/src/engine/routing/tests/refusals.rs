@@ -48,7 +48,7 @@ fn mutating(change: impl FnOnce(&mut Route)) -> Route {
 }
 
 fn mirror(cluster: ClusterSpecifier) -> MirrorPolicy {
-    MirrorPolicy { cluster, runtime_fraction: None, trace_sampled: None, disable_shadow_host_suffix_append: false }
+    MirrorPolicy { cluster, ..MirrorPolicy::to("") }
 }
 
 #[test]
