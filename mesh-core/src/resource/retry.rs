@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use super::matcher::HeaderMatcher;
 
@@ -27,10 +27,39 @@ pub struct RetryPolicy {
     pub base_interval: Option<Duration>,
     /// Largest interval, default 10 times the base.
     pub max_interval: Option<Duration>,
+    /// `rate_limited_retry_back_off`: a response may say how long to wait.
+    pub rate_limited: Option<RateLimitedBackOff>,
     /// `previous_hosts`: prefer a host that this request has not tried.
     pub avoid_previous_hosts: bool,
     /// How often another host is drawn before the last one drawn is used, default 1.
     pub host_selection_retry_max_attempts: u32,
+}
+
+/// `RetryPolicy.RateLimitedRetryBackOff`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RateLimitedBackOff {
+    /// The headers that may say how long, in order: the first one that does counts.
+    pub reset_headers: Vec<ResetHeader>,
+    /// What is longer is not heeded, default 300 s.
+    pub max_interval: Duration,
+}
+
+/// `RetryPolicy.ResetHeader`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResetHeader {
+    /// The header.
+    pub name: HeaderName,
+    /// How its value is read.
+    pub format: ResetFormat,
+}
+
+/// `RetryPolicy.ResetHeaderFormat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetFormat {
+    /// Seconds from now.
+    Seconds,
+    /// Seconds since 1970.
+    UnixTimestamp,
 }
 
 /// The tokens of `retry_on`, as a set.

@@ -11,6 +11,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use mesh_core::exchange::{Attempt, Filtered, Picked, Routed, Sendable};
 use mesh_core::resource::cluster::UpstreamProtocol;
+use mesh_core::resource::retry::{RateLimitedBackOff, ResetFormat, ResetHeader};
 use mesh_core::resource::route::FractionalPercent;
 use mesh_tower::body::{MirrorBody, UploadBody};
 use mesh_tower::outbound::retry::ReplayBody;
@@ -279,6 +280,23 @@ async fn back_off_waits_within_its_interval_and_a_dropped_request_is_not_tried_a
     drop(given_up);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(record.calls(), 3, "no try after the caller gave up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_says_when_to_come_back_is_tried_again_then() {
+    let mut policy = retry_policy("5xx", 1);
+    let header = ResetHeader { name: http::header::RETRY_AFTER, format: ResetFormat::Seconds };
+    policy.rate_limited =
+        Some(RateLimitedBackOff { reset_headers: vec![header], max_interval: Duration::from_secs(300) });
+    let limited = |_: Request<ReplayBody<Body>>, call| {
+        let answer = Response::builder().status(if call == 1 { 503 } else { 200 }).header("retry-after", "60");
+        now(Ok::<_, Error>(answer.body(Body::default()).unwrap()))
+    };
+    let start = tokio::time::Instant::now();
+    let service = RetryLayer::new(&policy).unwrap().layer(Probe::new(limited));
+    assert_eq!(service.oneshot(get("/")).await.unwrap().status(), 200);
+    let waited = start.elapsed();
+    assert!(waited >= Duration::from_secs(60) && waited <= Duration::from_millis(90_100), "{waited:?}");
 }
 
 /// The order is in the types: none of these would compile with two layers exchanged.

@@ -15,7 +15,7 @@ use http::{HeaderMap, StatusCode};
 use crate::engine::random::Random;
 use crate::engine::routing::HeaderMatch;
 use crate::resource::Invalid;
-use crate::resource::retry::{RetryOn, RetryPolicy};
+use crate::resource::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 
 /// Envoy's base interval of the back-off.
 pub const BASE_INTERVAL: Duration = Duration::from_millis(25);
@@ -31,6 +31,7 @@ pub struct Retry {
     request_headers: Box<[HeaderMatch]>,
     base: Duration,
     max: Duration,
+    rate_limited: Option<RateLimitedBackOff>,
     avoid_previous_hosts: bool,
     host_attempts: u32,
 }
@@ -80,6 +81,7 @@ impl Retry {
             request_headers: compile("retriable_request_headers", &policy.retriable_request_headers)?,
             base,
             max,
+            rate_limited: policy.rate_limited.clone(),
             avoid_previous_hosts: policy.avoid_previous_hosts,
             host_attempts: policy.host_selection_retry_max_attempts.max(1),
         })
@@ -108,8 +110,21 @@ impl Retry {
         if self.avoid_previous_hosts { self.host_attempts } else { 0 }
     }
 
-    /// Decides after an attempt. Spends a retry only when it answers [`Verdict::RetryAfter`].
-    pub fn on_attempt(&self, state: &mut RetryState, outcome: &Outcome<'_>, random: &mut Random) -> Verdict {
+    /// Whether a decision may depend on the time of day, which is zero otherwise.
+    #[must_use]
+    pub const fn reads_the_time(&self) -> bool {
+        self.rate_limited.is_some()
+    }
+
+    /// Decides after an attempt, `now` being the time since 1970 if [`Self::reads_the_time`]. Spends a retry only when
+    /// it answers [`Verdict::RetryAfter`].
+    pub fn on_attempt(
+        &self,
+        state: &mut RetryState,
+        outcome: &Outcome<'_>,
+        random: &mut Random,
+        now: Duration,
+    ) -> Verdict {
         if !self.covers(outcome) {
             return Verdict::Finish;
         }
@@ -118,6 +133,12 @@ impl Retry {
         }
         state.left -= 1;
         state.retried = true;
+        // What the response says goes before the back-off, which goes on from where it was next time.
+        if let (Some(limited), Outcome::Response { headers, .. }) = (&self.rate_limited, outcome)
+            && let Some(wait) = limited.interval(headers, now)
+        {
+            return Verdict::RetryAfter(wait + wait.mul_f64(random.fraction() / 2.0));
+        }
         let wait = state.interval.mul_f64(random.fraction());
         state.interval = state.interval.saturating_mul(2).min(self.max);
         Verdict::RetryAfter(wait)
@@ -168,6 +189,20 @@ impl Retry {
             _ => return false,
         };
         self.retry_on.contains(token)
+    }
+}
+
+impl RateLimitedBackOff {
+    /// How long a response asks to be left alone: the first header that says so, and not too long.
+    fn interval(&self, headers: &HeaderMap, now: Duration) -> Option<Duration> {
+        let asked = self.reset_headers.iter().filter_map(|reset| {
+            let seconds = headers.get(&reset.name)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)?;
+            match reset.format {
+                ResetFormat::Seconds => Some(seconds),
+                ResetFormat::UnixTimestamp => seconds.checked_sub(now),
+            }
+        });
+        asked.into_iter().find(|wait| *wait <= self.max_interval).filter(|wait| *wait > Duration::from_millis(1))
     }
 }
 

@@ -1,6 +1,7 @@
 use http::HeaderValue;
 
 use super::*;
+use crate::resource::retry::ResetHeader;
 use crate::resource::{FieldPath, ResourceKind, ResourceName};
 
 fn retry(retry_on: &str) -> Retry {
@@ -129,13 +130,17 @@ fn back_off_is_full_jitter_over_a_doubling_capped_interval() {
     for _ in 0..2_000 {
         let mut state = retry.begin(&HeaderMap::new()).unwrap();
         for most in &mut highest {
-            let Verdict::RetryAfter(wait) = retry.on_attempt(&mut state, &Outcome::Reset(TERMINATED), &mut random)
+            let Verdict::RetryAfter(wait) =
+                retry.on_attempt(&mut state, &Outcome::Reset(TERMINATED), &mut random, Duration::ZERO)
             else {
                 panic!("a retry was left")
             };
             *most = wait.max(*most);
         }
-        assert_eq!(retry.on_attempt(&mut state, &Outcome::Reset(TERMINATED), &mut random), Verdict::Exhausted);
+        assert_eq!(
+            retry.on_attempt(&mut state, &Outcome::Reset(TERMINATED), &mut random, Duration::ZERO),
+            Verdict::Exhausted
+        );
     }
     for (most, limit) in highest.iter().zip([25, 50, 100, 200, 250, 250, 250, 250]) {
         let limit = Duration::from_millis(limit);
@@ -148,7 +153,10 @@ fn an_uncovered_outcome_finishes_without_spending_a_retry() {
     let retry = retry("connect-failure");
     let mut state = retry.begin(&HeaderMap::new()).unwrap();
     let before = state;
-    assert_eq!(retry.on_attempt(&mut state, &Outcome::TryTimeout, &mut Random::from_seed(1)), Verdict::Finish);
+    assert_eq!(
+        retry.on_attempt(&mut state, &Outcome::TryTimeout, &mut Random::from_seed(1), Duration::ZERO),
+        Verdict::Finish
+    );
     assert_eq!(state, before);
     assert!(!state.has_retried());
 }
@@ -158,10 +166,55 @@ fn a_policy_without_count_retries_once_and_one_without_tokens_never() {
     let once = policy(RetryPolicy { retry_on: RetryOn::RESET, ..RetryPolicy::default() });
     let mut state = once.begin(&HeaderMap::new()).unwrap();
     let mut random = Random::from_seed(1);
-    assert!(matches!(once.on_attempt(&mut state, &Outcome::TryTimeout, &mut random), Verdict::RetryAfter(_)));
+    assert!(matches!(
+        once.on_attempt(&mut state, &Outcome::TryTimeout, &mut random, Duration::ZERO),
+        Verdict::RetryAfter(_)
+    ));
     assert!(state.is_spent());
-    assert_eq!(once.on_attempt(&mut state, &Outcome::TryTimeout, &mut random), Verdict::Exhausted);
+    assert_eq!(once.on_attempt(&mut state, &Outcome::TryTimeout, &mut random, Duration::ZERO), Verdict::Exhausted);
     assert!(policy(RetryPolicy::default()).begin(&HeaderMap::new()).is_none());
     let zero = policy(RetryPolicy { retry_on: RetryOn::RESET, num_retries: Some(0), ..RetryPolicy::default() });
     assert!(zero.begin(&HeaderMap::new()).is_none());
+}
+
+#[test]
+fn a_rate_limited_response_says_how_long_to_wait_and_half_as_much_again_at_most() {
+    let reset = |name: &'static str, format| ResetHeader { name: http::HeaderName::from_static(name), format };
+    let limited = policy(RetryPolicy {
+        retry_on: RetryOn::FIVE_XX,
+        num_retries: Some(1),
+        rate_limited: Some(RateLimitedBackOff {
+            reset_headers: vec![
+                reset("retry-after", ResetFormat::Seconds),
+                reset("x-reset", ResetFormat::UnixTimestamp),
+            ],
+            max_interval: Duration::from_secs(300),
+        }),
+        ..RetryPolicy::default()
+    });
+    assert!(limited.reads_the_time());
+    let now = Duration::from_secs(1_000);
+    for (headers, seconds) in [
+        (&[("retry-after", "2")][..], Some(2)),
+        (&[("x-reset", "1004")], Some(4)),
+        (&[("retry-after", "301"), ("x-reset", "1004")], Some(4)),
+        (&[("retry-after", "soon"), ("x-reset", "1004")], Some(4)),
+        // In the past, too long, or nothing to wait for: the usual back-off.
+        (&[("x-reset", "999")], None),
+        (&[("retry-after", "301")], None),
+        (&[("retry-after", "0")], None),
+        (&[], None),
+    ] {
+        let (status, headers) = response(503, headers);
+        let outcome = Outcome::Response { status, headers: &headers };
+        for seed in 0..200 {
+            let mut state = limited.begin(&HeaderMap::new()).unwrap();
+            let verdict = limited.on_attempt(&mut state, &outcome, &mut Random::from_seed(seed), now);
+            let Verdict::RetryAfter(wait) = verdict else { panic!("a retry was left") };
+            match seconds.map(Duration::from_secs) {
+                Some(least) => assert!(wait >= least && wait <= least.mul_f64(1.5), "{headers:?}: {wait:?}"),
+                None => assert!(wait < BASE_INTERVAL, "{headers:?}: {wait:?}"),
+            }
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{Request, Response, request};
@@ -181,7 +182,7 @@ fn after<P: Plan, B: Body<Data = Bytes>, RB>(
     plan: &mut P,
     spare: &mut Spare<B>,
     result: &mut Result<Response<RB>, Error>,
-) -> Option<std::time::Duration> {
+) -> Option<Duration> {
     // The place of the retry that has just ended.
     spare.admission = None;
     let verdict = {
@@ -194,7 +195,10 @@ fn after<P: Plan, B: Body<Data = Bytes>, RB>(
             },
         };
         let mut random = plan.random().fork();
-        plan.policy()?.on_attempt(&mut spare.retries, &outcome, &mut random)
+        let policy = plan.policy()?;
+        let since = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = if policy.reads_the_time() { since() } else { Duration::ZERO };
+        policy.on_attempt(&mut spare.retries, &outcome, &mut random, now)
     };
     match verdict {
         Verdict::Finish => None,

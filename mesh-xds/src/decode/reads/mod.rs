@@ -211,10 +211,13 @@ const ROUTES: &[Row] = &[
             "host_selection_retry_max_attempts",
             "retriable_status_codes",
             "retry_back_off",
+            "rate_limited_retry_back_off",
             "retriable_headers",
             "retriable_request_headers",
         ],
     ),
+    ("envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff", &["reset_headers", "max_interval"]),
+    ("envoy.config.route.v3.RetryPolicy.ResetHeader", &["name", "format"]),
     ("envoy.config.route.v3.RetryPolicy.RetryBackOff", &["base_interval", "max_interval"]),
     ("envoy.config.route.v3.RetryPolicy.RetryHostPredicate", &["name", "typed_config"]),
     (

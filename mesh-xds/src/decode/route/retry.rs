@@ -1,7 +1,10 @@
 //! `RetryPolicy`.
 
+use std::time::Duration;
+
+use http::HeaderName;
 use mesh_core::resource::Problem;
-use mesh_core::resource::retry::{RetryOn, RetryPolicy};
+use mesh_core::resource::retry::{RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy};
 use mesh_proto::envoy::config::route::v3 as pb;
 use pb::retry_policy::RetryHostPredicate;
 use pb::retry_policy::retry_host_predicate::ConfigType;
@@ -10,7 +13,7 @@ use super::super::context::Context;
 use super::super::extension::Extension;
 use super::super::matcher;
 use super::super::refused::{At, Refused, conflict, refuse, unsupported};
-use super::super::scalar::{duration, number, status};
+use super::super::scalar::{duration, known, number, status};
 
 pub(super) fn policy(cx: &mut Context, at: &At<'_>, message: &pb::RetryPolicy) -> Result<RetryPolicy, Refused> {
     let (retry_on, unknown) = RetryOn::parse(&message.retry_on);
@@ -53,6 +56,10 @@ pub(super) fn policy(cx: &mut Context, at: &At<'_>, message: &pb::RetryPolicy) -
         )?,
         base_interval,
         max_interval,
+        rate_limited: match &message.rate_limited_retry_back_off {
+            Some(back_off) => Some(rate_limited(&at.field("rate_limited_retry_back_off"), back_off)?),
+            None => None,
+        },
         avoid_previous_hosts: avoids_previous_hosts(
             cx,
             &at.field("retry_host_predicate"),
@@ -61,6 +68,34 @@ pub(super) fn policy(cx: &mut Context, at: &At<'_>, message: &pb::RetryPolicy) -
         host_selection_retry_max_attempts: attempts.max(1),
     })
 }
+
+fn rate_limited(
+    at: &At<'_>,
+    message: &pb::retry_policy::RateLimitedRetryBackOff,
+) -> Result<RateLimitedBackOff, Refused> {
+    use pb::retry_policy::ResetHeaderFormat;
+    let list = at.field("reset_headers");
+    if message.reset_headers.is_empty() {
+        return Err(refuse(&list, Problem::Missing));
+    }
+    let headers = message.reset_headers.iter().enumerate().map(|(index, one)| {
+        let at = list.index(index);
+        let name = HeaderName::from_bytes(one.name.as_bytes())
+            .map_err(|_| refuse(&at.field("name"), format!("{:?} is no header name", one.name)))?;
+        let format = match known(&at.field("format"), one.format)? {
+            ResetHeaderFormat::Seconds => ResetFormat::Seconds,
+            ResetHeaderFormat::UnixTimestamp => ResetFormat::UnixTimestamp,
+        };
+        Ok(ResetHeader { name, format })
+    });
+    Ok(RateLimitedBackOff {
+        reset_headers: headers.collect::<Result<_, _>>()?,
+        max_interval: duration(&at.field("max_interval"), message.max_interval)?.unwrap_or(LONGEST_RESET),
+    })
+}
+
+/// Envoy's `max_interval` of a rate-limited back-off when the policy says nothing.
+const LONGEST_RESET: Duration = Duration::from_secs(300);
 
 fn avoids_previous_hosts(cx: &mut Context, at: &At<'_>, predicates: &[RetryHostPredicate]) -> Result<bool, Refused> {
     let mut previous_hosts = false;
