@@ -20,6 +20,7 @@ pub(crate) enum Command {
     Check(CheckArgs),
     Explain(ExplainArgs),
     Lower(LowerArgs),
+    RouteCheck(RouteCheckArgs),
 }
 
 /// Says what is refused, what probably does not do what its author meant, and what has no effect here
@@ -114,6 +115,19 @@ impl LowerArgs {
     pub(crate) fn config(&self) -> MeshConfig {
         self.settings.config()
     }
+}
+
+/// Tests routes: each test is a request and what is expected to become of it
+///
+/// ROUTES is an Envoy RouteConfiguration, TESTS a file in the format of Envoy's router_check_tool; both YAML or JSON, JSON also
+/// with comments and trailing commas. Prints one line for each thing that is not as expected: file and line, test, field, what it is
+/// instead. Exit code: 0 when all tests pass, 1 when one fails, 2 when a file cannot be read or is refused.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RouteCheckArgs {
+    /// Routes: an envoy.config.route.v3.RouteConfiguration
+    pub(crate) routes: PathBuf,
+    /// Tests of them
+    pub(crate) tests: PathBuf,
 }
 
 /// Whose configuration is meant, in which mesh.

@@ -1,6 +1,6 @@
 //! `mesh`: what a folder of Istio objects would do, without running anything.
 //!
-//! `check` judges the folder, `explain` follows one request through it, `lower` prints the Envoy resources. All read, translate and judge exactly as the
+//! `check` judges the folder, `explain` follows one request through it, `lower` prints the Envoy resources, `route-check` tests Envoy's own routes. All read, translate and judge exactly as the
 //! library in the process does; nothing connects, resolves or listens. Only reading, asking and printing live
 //! here: whoever looks for a rule finds it in the crates below.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that unwraps names its own failure"))]
@@ -14,6 +14,7 @@ mod lower;
 mod page;
 mod remark;
 mod resources;
+mod route_check;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Lower(args) => lower::run(&args),
+        Command::RouteCheck(args) => route_check::run(&args),
     };
     match done {
         Ok(outcome) => {

@@ -23,6 +23,7 @@ mod check;
 mod finding;
 mod mesh_config;
 mod proxy;
+mod text;
 mod world;
 
 pub mod lower;
@@ -37,4 +38,5 @@ pub use lower::{Lowered, lower};
 pub use mesh_config::{Compat, ConsecutiveErrors, MeshConfig, OutboundTrafficPolicy};
 pub use object::{Kind, LoadOptions, Loaded, Object, ObjectId, UnknownFields, load_text};
 pub use proxy::{BadNodeId, ProxyContext, ProxyRole};
+pub use text::{Text, TextError};
 pub use world::World;

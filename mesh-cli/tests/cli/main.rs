@@ -5,6 +5,7 @@ mod check;
 mod effect;
 mod explain;
 mod lower;
+mod route_check;
 
 use std::path::Path;
 use std::process::Command;

@@ -10,7 +10,7 @@ mod endpoint_slice;
 mod kind;
 mod load;
 mod messages;
-mod node;
+pub(crate) mod node;
 mod pod;
 mod service;
 mod service_entry;

@@ -206,6 +206,10 @@ impl<'u> Parser<'u> {
                     self.unknown_field(message, &path.field(name))?;
                 }
             }
+            // Not canonical, but Envoy's reader takes its fields as well, and files are written so.
+            "google.protobuf.Duration" if json.is_object() => {
+                return self.fields(message, object(json, path)?, path, depth, false);
+            }
             "google.protobuf.Duration" => {
                 let text = string(json, "a duration such as \"1.5s\"", path)?;
                 let parts = time::parse_duration(text);

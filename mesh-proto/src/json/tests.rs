@@ -103,6 +103,13 @@ fn an_any_of_a_known_type_with_broken_bytes_is_printed_as_its_bytes() {
 }
 
 #[test]
+fn a_duration_may_be_written_by_its_fields() {
+    assert_eq!(from_json(&json!({ "seconds": 1, "nanos": 5 })), Ok(Duration { seconds: 1, nanos: 5 }));
+    assert_eq!(from_json(&json!({})), Ok(Duration::default()));
+    assert_eq!(error::<Duration>(&json!({ "minutes": 1 })), "minutes: unknown field of google.protobuf.Duration");
+}
+
+#[test]
 fn an_any_may_hold_a_well_known_type() {
     for (content, value) in [
         ("Duration", json!("3s")),

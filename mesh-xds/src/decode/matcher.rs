@@ -41,7 +41,8 @@ pub(super) fn headers(at: &At<'_>, matchers: &[route::HeaderMatcher]) -> Result<
     matchers.iter().enumerate().map(|(index, one)| header(&at.index(index), one)).collect()
 }
 
-fn header(at: &At<'_>, matcher: &route::HeaderMatcher) -> Result<HeaderMatcher, Refused> {
+/// A `HeaderMatcher`.
+pub(super) fn header(at: &At<'_>, matcher: &route::HeaderMatcher) -> Result<HeaderMatcher, Refused> {
     use route::header_matcher::HeaderMatchSpecifier as Specifier;
     let plain = |pattern| HeaderSpecifier::String(StringMatcher::new(pattern));
     let specifier = match &matcher.header_match_specifier {

@@ -34,6 +34,7 @@ use std::sync::Arc;
 use mesh_core::resource::cluster::Cluster;
 use mesh_core::resource::endpoint::ClusterLoadAssignment;
 use mesh_core::resource::listener::Listener;
+use mesh_core::resource::matcher::HeaderMatcher;
 use mesh_core::resource::route::RouteConfiguration;
 use mesh_core::resource::{Invalid, Name, Problem, ResourceKind, ResourceName};
 use mesh_proto::envoy::config as pb;
@@ -169,6 +170,21 @@ pub fn load_assignment(bytes: &[u8]) -> Result<Decoded<ClusterLoadAssignment>, I
         |message: &Pb| &message.cluster_name,
         decode,
     )
+}
+
+/// Judges an encoded `envoy.config.route.v3.HeaderMatcher` that stands alone, outside of any resource.
+///
+/// # Errors
+/// The path of the field that refuses it, and why.
+pub fn header_matcher(bytes: &[u8]) -> Result<HeaderMatcher, (String, Problem)> {
+    type Pb = pb::route::v3::HeaderMatcher;
+    let root = At::ROOT;
+    let judge = || {
+        let message = Pb::decode(bytes).map_err(|error| refuse(&root, format!("malformed HeaderMatcher: {error}")))?;
+        rules::check(&<Pb as prost::Name>::full_name(), bytes)?;
+        matcher::header(&root, &message)
+    };
+    judge().map_err(|refused| (refused.field, refused.problem))
 }
 
 /// Judges an encoded resource of any kind.

@@ -67,12 +67,12 @@ impl RouteTable {
             explanation.route = Some((Name::default(), 0, "require_tls: redirect to https".to_owned()));
             return explanation;
         }
-        let view = self.view(facts, random);
+        let view = self.view_drawn(facts, random);
         for (index, at) in host.routes.clone().enumerate() {
             let name = Name::clone(&self.routes[at].name);
             match self.conditions[at].check(&view) {
                 Ok(()) => {
-                    let decision = self.chosen(number, at, facts, random);
+                    let decision = self.chosen_drawn(number, at, facts, random);
                     explanation.route = Some((name, index, self.describe(decision)));
                     explanation.decision = Ok(decision);
                     break;

@@ -119,21 +119,52 @@ impl RouteTable {
     ///
     /// # Errors
     /// No virtual host or no route takes the request.
+    #[inline]
     pub fn decide(&self, facts: &RequestFacts<'_>, random: u64) -> Result<RouteDecision, NoRoute> {
+        self.decide_by(facts, |salt| draw(random, salt))
+    }
+
+    /// Chooses the route, every draw giving `value` itself: for whoever says which share is meant, as Envoy's
+    /// `router_check_tool` does.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    pub fn decide_as_drawn(&self, facts: &RequestFacts<'_>, value: u64) -> Result<RouteDecision, NoRoute> {
+        self.decide_by(facts, |_| value)
+    }
+
+    #[inline]
+    fn decide_by(&self, facts: &RequestFacts<'_>, drawn: impl Fn(u64) -> u64) -> Result<RouteDecision, NoRoute> {
         let (number, _) = self.hosts.find(facts.authority).ok_or(NoRoute::VirtualHost)?;
         let host = self.virtual_host(number).ok_or(NoRoute::VirtualHost)?;
         if host.asks_for_tls(facts) {
             return Ok(self.require_tls(number));
         }
-        let view = self.view(facts, random);
+        let view = self.view(facts, drawn(FRACTION));
         let conditions = self.conditions.get(host.routes.clone()).unwrap_or_default();
         let matches = |at: usize| conditions.get(at).is_some_and(|condition| condition.check(&view).is_ok());
         let found = host.index.find(view.path(), matches).ok_or(NoRoute::Route)?;
-        Ok(self.chosen(number, host.routes.start + found, facts, random))
+        Ok(self.chosen(number, host.routes.start + found, facts, || drawn(WEIGHT)))
     }
 
-    pub(super) fn view<'a>(&self, facts: &'a RequestFacts<'a>, random: u64) -> View<'a> {
-        View::new(facts, self.ignore_path_parameters, draw(random, FRACTION))
+    fn view<'a>(&self, facts: &'a RequestFacts<'a>, drawn: u64) -> View<'a> {
+        View::new(facts, self.ignore_path_parameters, drawn)
+    }
+
+    /// As [`Self::decide`] draws, for [`Self::explain`].
+    pub(super) fn view_drawn<'a>(&self, facts: &'a RequestFacts<'a>, random: u64) -> View<'a> {
+        self.view(facts, draw(random, FRACTION))
+    }
+
+    /// As [`Self::decide`] draws, for [`Self::explain`].
+    pub(super) fn chosen_drawn(
+        &self,
+        virtual_host: u32,
+        route: usize,
+        facts: &RequestFacts<'_>,
+        random: u64,
+    ) -> RouteDecision {
+        self.chosen(virtual_host, route, facts, || draw(random, WEIGHT))
     }
 
     pub(super) fn virtual_host(&self, number: u32) -> Option<&VirtualHost> {
@@ -153,19 +184,20 @@ impl RouteTable {
     }
 
     /// The decision for a route, its weighted cluster drawn.
-    pub(super) fn chosen(
+    #[inline]
+    fn chosen(
         &self,
         virtual_host: u32,
         route: usize,
         facts: &RequestFacts<'_>,
-        random: u64,
+        drawn: impl FnOnce() -> u64,
     ) -> RouteDecision {
         let entry = match self.routes[route].forwarding().map(|forwarding| &forwarding.targets) {
             Some(Targets::Weighted { weights, random_value_header, .. }) => {
                 let given = random_value_header
                     .as_ref()
                     .and_then(|name| std::str::from_utf8(name.first(facts)?).ok()?.parse().ok());
-                number(weights.draw(given.unwrap_or_else(|| draw(random, WEIGHT))))
+                number(weights.draw(given.unwrap_or_else(drawn)))
             }
             _ => u32::MAX,
         };
@@ -242,6 +274,12 @@ impl RouteTable {
         let host = self.virtual_host(decision.virtual_host)?;
         let found = host.virtual_clusters.iter().find(|cluster| cluster.headers.iter().all(|one| one.matches(facts)));
         found.map(|cluster| &cluster.name)
+    }
+
+    /// Whether the decision's virtual host names any virtual cluster: then a request of none belongs to `other`.
+    #[must_use]
+    pub fn has_virtual_clusters(&self, decision: RouteDecision) -> bool {
+        self.virtual_host(decision.virtual_host).is_some_and(|host| !host.virtual_clusters.is_empty())
     }
 
     /// The virtual host's name.
