@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use mesh_core::snapshot::SnapshotStore;
 use mesh_core::snapshot::status::StatusBoard;
 use mesh_istio::Finding;
+use mesh_tower::body::RequestBody;
 use mesh_tower::inbound::ServeOptions;
 use mesh_tower::outbound::Outbound;
 use tokio::net::TcpListener;
@@ -105,7 +106,7 @@ impl Mesh {
         service: S,
     ) -> impl Future<Output = io::Result<()>> + Send + use<S, RB>
     where
-        S: Service<Request<Incoming>, Response = Response<RB>> + Clone + Send + 'static,
+        S: Service<Request<RequestBody<Incoming>>, Response = Response<RB>> + Clone + Send + 'static,
         S::Future: Send,
         S::Error: Into<BoxError>,
         RB: Body<Data = Bytes> + Send + 'static,

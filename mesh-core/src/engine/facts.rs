@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header, request};
 
 use crate::resource::metadata::Metadata;
 
@@ -32,15 +32,29 @@ pub struct RequestFacts<'a> {
 impl<'a> RequestFacts<'a> {
     /// The facts of an `http` request. An absolute URI's authority goes before the `Host` header (RFC 9112).
     pub fn of<B>(request: &'a Request<B>, connection: &'a ConnectionFacts, dynamic_metadata: &'a Metadata) -> Self {
-        let uri = request.uri();
-        let host = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        Self::of_parts(request.method(), request.uri(), request.headers(), connection, dynamic_metadata)
+    }
+
+    /// As [`Self::of`], of a request that was taken apart.
+    pub fn of_head(head: &'a request::Parts, connection: &'a ConnectionFacts, dynamic_metadata: &'a Metadata) -> Self {
+        Self::of_parts(&head.method, &head.uri, &head.headers, connection, dynamic_metadata)
+    }
+
+    fn of_parts(
+        method: &'a Method,
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
+        connection: &'a ConnectionFacts,
+        dynamic_metadata: &'a Metadata,
+    ) -> Self {
+        let host = || headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let secure = connection.tls.is_some();
         Self {
-            method: request.method(),
+            method,
             scheme: uri.scheme_str().unwrap_or(if secure { "https" } else { "http" }),
             authority: uri.authority().map(http::uri::Authority::as_str).or_else(host).unwrap_or(""),
             path: uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
-            headers: request.headers(),
+            headers,
             connection,
             dynamic_metadata,
         }

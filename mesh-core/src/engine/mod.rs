@@ -2,6 +2,7 @@
 //!
 //! Engines know [`crate::resource`] and [`crate::state`], never a snapshot, a socket or a clock.
 
+pub mod buffer;
 pub mod circuit_breaker;
 pub mod facts;
 pub mod filter;
@@ -13,4 +14,5 @@ pub mod random;
 pub mod response_flags;
 pub mod retry;
 pub mod routing;
+pub mod throttle;
 pub mod timeout;

@@ -1,19 +1,28 @@
-//! Runs the filters of a request in the configured order, and in reverse on the way out.
+//! Runs the filters of a request in the configured order, and all of them in reverse on the way out.
 //!
 //! A run stops where a filter answers or asks for something that takes time; the driver does that and resumes
-//! the run. A filter may have the route chosen anew, [`MOST_REROUTES`] times at the most.
+//! the run. A filter may have the route chosen anew, [`MOST_REROUTES`] times at the most. What a route answers
+//! itself, and that there is no route, is said behind the filters: it is Envoy's router, the last one, who says it.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, request};
 
-use super::attempt::Filtered;
-use super::outbound::{Answered, Responder, Routed, choose, head_of};
+use super::Upstream;
+use super::leg::Passage;
+use super::outbound::{Answered, Place, Responder, table};
+use super::responder::keep_head;
 use crate::engine::facts::ConnectionFacts;
-use crate::engine::filter::{Effect, EffectOutcome, FilterInstance, FilterStep, RequestCx, ResponseCx};
+use crate::engine::filter::{
+    BodyPlan, DynamicMetadata, Effect, EffectOutcome, FilterInstance, FilterSet, FilterStep, RequestCx, RequestNotes,
+    ResponseCx, RouteConfigs, RouteView, TrailersCx,
+};
+use crate::engine::headers::UpstreamFacts;
+use crate::engine::local_reply::{LocalReply, ResponseFlags};
+use crate::engine::routing::FilterOverrides;
 use crate::resource::metadata::Metadata;
-use crate::resource::route::FilterOverride;
+use crate::snapshot::Pin;
 
 /// How often filters may have the route of one request chosen anew.
 pub const MOST_REROUTES: u8 = 4;
@@ -21,101 +30,130 @@ pub const MOST_REROUTES: u8 = 4;
 /// What running the filters came to.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "the large variant is the usual one, and must not cost an allocation")]
-pub enum FilterOutcome<B> {
+pub enum FilterOutcome<P: Passage> {
     /// All passed: the request goes on, and its response comes back through the exit, if there is one.
-    Forward(Filtered<B>, Option<FilterExit>),
+    Forward(P::Next, Option<FilterExit>),
     /// A filter waits for this; hand the outcome to [`Waiting::resume`].
-    Ask(Effect, Box<Waiting<B>>),
-    /// A filter answered; the answer has been through the filters before it.
+    Ask(Effect, Box<Waiting<P>>),
+    /// The request is answered; the answer goes out through the exit, if there is one.
     Reply(Box<Answered>, Option<FilterExit>),
 }
 
 /// A run that waits for an effect.
 #[derive(Debug)]
-pub struct Waiting<B> {
-    routed: Routed<B>,
-    chain: Arc<[FilterInstance]>,
+pub struct Waiting<P> {
+    passage: P,
     at: usize,
     reroutes: u8,
+    exit: FilterExit,
 }
 
-/// The way out: the filters that a request passed, to be told of its response in reverse order.
+/// The way out: the filters of a request, to be told of its response in reverse order.
 #[derive(Debug)]
 pub struct FilterExit {
-    chain: Arc<[FilterInstance]>,
-    passed: usize,
-    metadata: Metadata,
-    overrides: Box<[Option<FilterOverride>]>,
+    set: Arc<FilterSet>,
+    metadata: DynamicMetadata,
+    notes: RequestNotes,
+    flags: ResponseFlags,
+    plan: BodyPlan,
+    /// Of the route that was chosen last.
     responder: Responder,
 }
 
-impl<B> Routed<B> {
-    /// Runs the filters of the route's listener.
-    #[inline]
-    pub fn filter(mut self, now: Instant) -> FilterOutcome<B> {
-        match self.filters.take() {
-            None => self.into_filtered(None),
-            Some(chain) => Waiting { routed: self, chain, at: 0, reroutes: 0 }.run(None, now),
-        }
-    }
+/// Runs the filters of a request that has some.
+#[cold]
+#[inline(never)]
+pub(super) fn start<P: Passage>(mut passage: P, set: Arc<FilterSet>, now: Instant) -> FilterOutcome<P> {
+    let exit = FilterExit {
+        set,
+        metadata: DynamicMetadata::new(),
+        notes: RequestNotes::default(),
+        flags: ResponseFlags::NONE,
+        plan: BodyPlan::default(),
+        responder: passage.leg().responder(),
+    };
+    Waiting { passage, at: 0, reroutes: 0, exit }.run(None, now)
 }
 
-impl<B> Waiting<B> {
+impl<P: Passage> Waiting<P> {
     /// Goes on with what came of the effect that was asked for.
     #[must_use]
-    pub fn resume(self, outcome: EffectOutcome, now: Instant) -> FilterOutcome<B> {
+    pub fn resume(self, outcome: EffectOutcome, now: Instant) -> FilterOutcome<P> {
         self.run(Some(outcome), now)
     }
 
-    fn run(mut self, mut resumed: Option<EffectOutcome>, now: Instant) -> FilterOutcome<B> {
-        while let Some(instance) = self.chain.get(self.at) {
-            let route_config = self.routed.filter_override(&instance.name).cloned();
-            if is_off(instance, route_config.as_ref()) {
+    /// The request's body, for an effect that reads it.
+    pub fn body(&mut self) -> &mut P::Body {
+        self.passage.leg().request.body_mut()
+    }
+
+    fn run(mut self, mut resumed: Option<EffectOutcome>, now: Instant) -> FilterOutcome<P> {
+        let (mut head, ()) = Request::new(()).into_parts();
+        swap_head(&mut head, &mut self.passage.leg().request);
+        while let Some(instance) = self.exit.set.instances().get(self.at) {
+            let leg = self.passage.leg();
+            let compiled = table(&leg.flight.pin, leg.place);
+            let overrides = compiled.and_then(|one| one.routes.overrides(leg.place.decision));
+            let route_configs = overrides.map_or_else(RouteConfigs::default, |one| one.of(&instance.name));
+            if is_off(instance, route_configs) {
                 self.at += 1;
                 continue;
             }
-            let filter = Arc::clone(&instance.filter);
-            let (mut head, body) = self.routed.request.into_parts();
             let mut cx = RequestCx {
                 head: &mut head,
-                connection: &IN_PROCESS,
-                dynamic_metadata: self.routed.flight.dynamic_metadata.get_or_insert_default(),
-                route_config: route_config.as_ref(),
+                connection: leg.connection.as_deref().unwrap_or(&IN_PROCESS),
+                dynamic_metadata: &mut self.exit.metadata,
+                route: compiled.and_then(|one| RouteView::new(&one.routes, leg.place.decision)),
+                route_configs,
+                grpc: leg.grpc,
+                flags: &mut self.exit.flags,
+                notes: self.exit.notes.of(self.at),
                 now,
-                random: &mut self.routed.flight.random,
+                lane: leg.flight.lane,
+                random: &mut leg.flight.random,
             };
             let step = match resumed.take() {
-                Some(outcome) => filter.on_effect(&mut cx, outcome),
-                None => filter.on_request(&mut cx),
+                Some(outcome) => instance.filter.on_effect(&mut cx, outcome),
+                None => instance.filter.on_request(&mut cx),
             };
-            self.routed.request = Request::from_parts(head, body);
             match step {
                 FilterStep::Continue => self.at += 1,
-                FilterStep::Ask(effect) => return FilterOutcome::Ask(*effect, Box::new(self)),
+                FilterStep::Ask(effect) => {
+                    swap_head(&mut head, &mut leg.request);
+                    return FilterOutcome::Ask(*effect, Box::new(self));
+                }
                 FilterStep::Reply(reply) => {
-                    self.routed.keep_head();
-                    let responder = Some(self.routed.responder());
-                    let answered = Answered { reply: *reply, grpc: self.routed.grpc, responder };
-                    let exit = exit(&self.routed, self.chain, self.at);
-                    return FilterOutcome::Reply(Box::new(answered), exit);
+                    swap_head(&mut head, &mut leg.request);
+                    return self.reply(*reply, true);
+                }
+                FilterStep::Respond(reply) => {
+                    swap_head(&mut head, &mut leg.request);
+                    return self.reply(*reply, false);
                 }
                 FilterStep::Reroute => {
                     self.at += 1;
                     if self.reroutes < MOST_REROUTES {
                         self.reroutes += 1;
-                        // An answer in place of a route goes out through the filters that were passed, too.
-                        let passed = exit(&self.routed, Arc::clone(&self.chain), self.at);
-                        match reroute(self.routed) {
-                            Ok(routed) => self.routed = routed,
-                            Err(answered) => return FilterOutcome::Reply(answered, passed),
+                        swap_head(&mut head, &mut leg.request);
+                        if let Err(answered) = self.passage.choose_anew(&self.exit.metadata) {
+                            return FilterOutcome::Reply(answered, Some(self.exit));
                         }
+                        self.exit.responder = self.passage.leg().responder();
+                        swap_head(&mut head, &mut self.passage.leg().request);
                     }
                 }
             }
         }
-        let passed = self.chain.len();
-        let exit = exit(&self.routed, self.chain, passed);
-        self.routed.into_filtered(exit)
+        swap_head(&mut head, &mut self.passage.leg().request);
+        self.passage.onward(Some(self.exit))
+    }
+
+    /// As in Envoy, an answer goes out through every filter, those that never saw the request included.
+    fn reply(mut self, reply: LocalReply, finished: bool) -> FilterOutcome<P> {
+        let leg = self.passage.leg();
+        keep_head(leg.head.as_ref(), &leg.request);
+        let responder = finished.then(|| leg.responder());
+        FilterOutcome::Reply(Box::new(Answered { reply, grpc: leg.grpc, responder }), Some(self.exit))
     }
 }
 
@@ -126,45 +164,120 @@ impl FilterExit {
         &self.responder
     }
 
-    /// Tells the filters of the response, the last one that saw the request first.
-    pub fn on_response<B>(&self, response: Response<B>) -> Response<B> {
+    /// What filters told.
+    #[must_use]
+    pub const fn metadata(&self) -> &DynamicMetadata {
+        &self.metadata
+    }
+
+    /// Flags that the response is to carry, beside those of its own.
+    #[must_use]
+    pub const fn flags(&self) -> ResponseFlags {
+        self.flags
+    }
+
+    /// Tells the filters of the response, the last one first. `upstream` is where it came from.
+    pub fn on_response<B>(&mut self, response: Response<B>, upstream: Option<&Upstream>, now: Instant) -> Response<B> {
         let (mut head, body) = response.into_parts();
-        for (instance, route_config) in self.chain[..self.passed].iter().zip(&self.overrides).rev() {
-            if !is_off(instance, route_config.as_ref()) {
-                let mut cx = ResponseCx {
-                    head: &mut head,
-                    dynamic_metadata: &self.metadata,
-                    route_config: route_config.as_ref(),
-                };
-                instance.filter.on_response(&mut cx);
+        let no_metadata = Metadata::new();
+        let upstream = upstream.and_then(|one| {
+            let host = one.endpoint()?;
+            Some(UpstreamFacts { host, metadata: one.metadata().unwrap_or(&no_metadata) })
+        });
+        let view = View::of(&self.responder);
+        for (at, instance) in self.set.instances().iter().enumerate().rev() {
+            let route_configs = view.configs(instance);
+            if is_off(instance, route_configs) {
+                continue;
             }
+            instance.filter.on_response(&mut ResponseCx {
+                head: &mut head,
+                connection: view.connection,
+                dynamic_metadata: &self.metadata,
+                route: view.route,
+                route_configs,
+                upstream,
+                grpc: self.responder.grpc,
+                notes: self.notes.of(at),
+                body: &mut self.plan,
+                now,
+            });
         }
         Response::from_parts(head, body)
+    }
+
+    /// What is to happen to the response's body, once [`Self::on_response`] was called.
+    #[must_use]
+    pub const fn plan(&self) -> BodyPlan {
+        self.plan
+    }
+
+    /// Whether the response's body must keep the exit until its end. Most need not.
+    #[must_use]
+    pub fn needs_body(&self) -> bool {
+        !self.notes.is_empty() || self.plan != BodyPlan::default()
+    }
+
+    /// Tells the filters of the response's trailers, the last one first.
+    pub fn on_response_trailers(&mut self, trailers: &mut HeaderMap) {
+        let view = View::of(&self.responder);
+        for instance in self.set.instances().iter().rev() {
+            let route_configs = view.configs(instance);
+            if is_off(instance, route_configs) {
+                continue;
+            }
+            instance.filter.on_response_trailers(&mut TrailersCx {
+                trailers,
+                connection: view.connection,
+                dynamic_metadata: &self.metadata,
+                route: view.route,
+                route_configs,
+            });
+        }
+    }
+}
+
+/// What is the same for all filters on the way out.
+struct View<'a> {
+    connection: &'a ConnectionFacts,
+    route: Option<RouteView<'a>>,
+    overrides: Option<&'a FilterOverrides>,
+}
+
+impl<'a> View<'a> {
+    fn of(responder: &'a Responder) -> Self {
+        let compiled = table(&responder.pin, responder.place);
+        let decision = responder.place.decision;
+        Self {
+            connection: responder.connection.as_deref().unwrap_or(&IN_PROCESS),
+            route: compiled.and_then(|one| RouteView::new(&one.routes, decision)),
+            overrides: compiled.and_then(|one| one.routes.overrides(decision)),
+        }
+    }
+
+    fn configs(&self, instance: &FilterInstance) -> RouteConfigs<'a> {
+        self.overrides.map_or_else(RouteConfigs::default, |one| one.of(&instance.name))
     }
 }
 
 /// A filter is off when the route says so, or by its own configuration unless the route has one for it.
-fn is_off(instance: &FilterInstance, route_config: Option<&FilterOverride>) -> bool {
-    route_config.map_or(instance.disabled, |config| config.disabled)
+fn is_off(instance: &FilterInstance, route_configs: RouteConfigs<'_>) -> bool {
+    route_configs.word().map_or(instance.disabled, |word| word.disabled)
 }
 
-fn exit<B>(routed: &Routed<B>, chain: Arc<[FilterInstance]>, passed: usize) -> Option<FilterExit> {
-    let config = |instance: &FilterInstance| routed.filter_override(&instance.name).cloned();
-    let overrides = chain[..passed].iter().map(config).collect();
-    (passed > 0).then(|| FilterExit {
-        overrides,
-        passed,
-        metadata: routed.flight.metadata().clone(),
-        responder: routed.responder(),
-        chain,
-    })
+/// The filters that a request is shown to; none if none of them does anything on this route.
+pub(super) fn needed(set: &Arc<FilterSet>, pin: &Pin, place: Place) -> bool {
+    let overrides = table(pin, place).and_then(|one| one.routes.overrides(place.decision));
+    !set.waits_for_route() || overrides.is_some_and(|one| !one.is_empty())
 }
 
-fn reroute<B>(mut routed: Routed<B>) -> Result<Routed<B>, Box<Answered>> {
-    let (place, cluster) = choose(&routed.request, &mut routed.flight, routed.place.table, routed.grpc, None)?;
-    (routed.place, routed.cluster) = (place, cluster);
-    routed.head = head_of(&routed.flight.pin, place);
-    Ok(routed)
+/// Filters work on a head; a request has its head in it.
+fn swap_head<B>(head: &mut request::Parts, request: &mut Request<B>) {
+    std::mem::swap(&mut head.method, request.method_mut());
+    std::mem::swap(&mut head.uri, request.uri_mut());
+    std::mem::swap(&mut head.version, request.version_mut());
+    std::mem::swap(&mut head.headers, request.headers_mut());
+    std::mem::swap(&mut head.extensions, request.extensions_mut());
 }
 
 static IN_PROCESS: ConnectionFacts = ConnectionFacts { remote: None, local: None, protocol: "", tls: None };

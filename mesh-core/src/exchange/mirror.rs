@@ -11,13 +11,14 @@ use http::{Method, Request};
 use smallvec::SmallVec;
 
 use super::attempt::{AttemptPlan, Filtered, millis};
-use super::outbound::{Place, facts_of, or_none, table};
+use super::outbound::{Place, facts_of, table};
 use super::responder::in_process;
 use super::upgrade;
 use crate::engine::headers::FormatContext;
 use crate::engine::random::Random;
 use crate::engine::routing::{ClusterId, ClusterRef, Mirror};
 use crate::engine::timeout::{self, Timeouts};
+use crate::resource::metadata::Metadata;
 use crate::resource::route::RoutingPriority;
 use crate::state::{ClusterState, Lane, Total};
 
@@ -101,7 +102,8 @@ fn cluster_of<B>(mirror: &Mirror, request: &Request<B>, plan: &AttemptPlan) -> O
     match &mirror.cluster {
         ClusterRef::Cluster(id, _) => Some(*id),
         ClusterRef::Header(key) => {
-            let facts = facts_of(request, or_none(&None));
+            let none = Metadata::new();
+            let facts = facts_of(request, &none);
             let name = std::str::from_utf8(key.first(&facts)?).ok().filter(|name| !name.is_empty())?;
             plan.pin.cluster_by_name(name).map(|cluster| cluster.id())
         }
@@ -121,7 +123,7 @@ fn head<B>(mirror: &Mirror, request: &Request<B>, timeouts: &Timeouts) -> Reques
         copy.headers_mut().insert(timeout::EXPECTED_TIMEOUT, millis(whole));
     }
     let connection = in_process(request.version());
-    mirror.apply(&mut copy, &FormatContext::for_request(&connection, or_none(&None)));
+    mirror.apply(&mut copy, &FormatContext::for_request(&connection, &Metadata::new()));
     copy
 }
 

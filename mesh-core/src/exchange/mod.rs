@@ -6,7 +6,7 @@
 //!                           └──┘ a filter  └──▶ Fork └──┘ a retry
 //!                                asks for a     a copy for a mirror,
 //!                                new route      Filtered by itself
-//! inbound    Received ──▶ Admitted ──▶ (the application) ──▶ Done
+//! inbound    Received ──▶ Entered ──▶ Admitted ──▶ (the application) ──▶ Done
 //! ```
 //!
 //! Nobody can take steps out of order or leave one out, because the next step exists only as the result of
@@ -16,6 +16,7 @@
 mod attempt;
 pub mod filters;
 pub mod inbound;
+mod leg;
 mod mirror;
 pub mod outbound;
 pub mod reserved;
@@ -24,6 +25,7 @@ pub mod upgrade;
 mod upstream;
 
 pub use self::attempt::{Attempt, AttemptPlan, Filtered, Load, Picked, Sendable, Target, Unpicked};
+pub use self::leg::{Leg, Passage};
 pub use self::mirror::{Fork, LONGEST_COPY, Lost};
 pub use self::outbound::{Accepted, Answered, Responder, Routed};
 pub use self::upstream::Upstream;

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use http::{Method, Request};
 
 use super::attempt::{AttemptPlan, Filtered, millis};
-use super::filters::{FilterExit, FilterOutcome};
+use super::filters::{self, FilterExit, FilterOutcome};
+use super::leg::{Leg, Passage};
 use super::reserved::{self, Overrides};
 pub use super::responder::Responder;
 use super::responder::{KeptHead, in_process, keep_head, place_for_head};
 use super::upgrade;
 use crate::engine::facts::{ConnectionFacts, RequestFacts};
-use crate::engine::filter::FilterInstance;
+use crate::engine::filter::{DynamicMetadata, FilterSet, RouteConfigs};
 use crate::engine::headers::FormatContext;
 use crate::engine::local_reply::LocalReply;
 use crate::engine::random::Random;
@@ -23,7 +24,7 @@ use crate::engine::routing::{ClusterId, CompiledRoute, Decided, RouteDecision};
 use crate::engine::timeout::{self, Timeouts};
 use crate::resource::listener::HttpConnectionManager;
 use crate::resource::metadata::Metadata;
-use crate::resource::route::{FilterOverride, RoutingPriority};
+use crate::resource::route::RoutingPriority;
 use crate::snapshot::{HttpScope, Pin, Table, TableId};
 use crate::state::Lane;
 
@@ -41,8 +42,6 @@ pub(super) struct Flight {
     pub(super) lane: Lane,
     pub(super) random: Random,
     pub(super) started: Instant,
-    /// What filters tell one another; `None` until one does.
-    pub(super) dynamic_metadata: Option<Box<Metadata>>,
 }
 
 /// Where in the pinned snapshot a request's route is.
@@ -52,20 +51,19 @@ pub(super) struct Place {
     pub(super) decision: RouteDecision,
 }
 
-/// A request that a route forwards to a cluster.
+/// A request that a route forwards to a cluster, or that filters are to see before it is answered.
 #[derive(Debug)]
 pub struct Routed<B> {
-    pub(super) request: Request<B>,
-    pub(super) flight: Flight,
-    pub(super) place: Place,
-    pub(super) filters: Option<Arc<[FilterInstance]>>,
+    pub(super) leg: Leg<B>,
+    /// [`ANSWERED`] when the route does not forward.
     pub(super) cluster: ClusterId,
-    pub(super) grpc: bool,
     pub(super) grpc_timeout: bool,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) overrides: Option<Box<Overrides>>,
-    pub(super) head: Option<KeptHead>,
 }
+
+/// The cluster of a request that is answered behind its filters.
+const ANSWERED: ClusterId = ClusterId(u32::MAX);
 
 /// A request that is answered without an upstream.
 #[derive(Debug)]
@@ -78,22 +76,17 @@ pub struct Answered {
     pub responder: Option<Responder>,
 }
 
-impl Flight {
-    pub(super) fn metadata(&self) -> &Metadata {
-        or_none(&self.dynamic_metadata)
-    }
-}
-
-pub(super) fn or_none(metadata: &Option<Box<Metadata>>) -> &Metadata {
-    static NONE: Metadata = Metadata::new();
-    metadata.as_deref().unwrap_or(&NONE)
+/// A request without a cluster, and where its answer comes from: `None` when there is not even a place without a route.
+pub(super) struct Unforwarded {
+    answered: Box<Answered>,
+    place: Option<Place>,
 }
 
 impl<B> Accepted<B> {
     /// Takes a request on. `seed` must differ from request to request; `lane` by thread.
     #[inline]
     pub fn new(request: Request<B>, pin: Pin, lane: Lane, seed: u64, now: Instant) -> Self {
-        let flight = Flight { pin, lane, random: Random::from_seed(seed), started: now, dynamic_metadata: None };
+        let flight = Flight { pin, lane, random: Random::from_seed(seed), started: now };
         Self { request, flight }
     }
 
@@ -101,7 +94,7 @@ impl<B> Accepted<B> {
     ///
     /// # Errors
     /// The answer, when the request is not forwarded: no host, no route, a redirect, a direct response, a
-    /// cluster that does not exist.
+    /// cluster that does not exist. If there are filters to pass, the latter ones are answered behind them.
     #[inline]
     pub fn route(mut self) -> Result<Routed<B>, Box<Answered>> {
         let scanned = reserved::scan(self.request.headers());
@@ -118,142 +111,187 @@ impl<B> Accepted<B> {
         }
         let overrides =
             if scanned.reserved { reserved::take(self.request.headers_mut(), &scope.manager) } else { None };
-        let (table, filters) = (scope.table, scope.filters.clone());
+        let (table, mut filters) = (scope.table, scope.filters.clone());
         let idle_timeout = scope.manager.stream_idle_timeout;
         let asks = (scanned.upgrade || self.request.method() == Method::CONNECT) && upgrade::is_asked(&self.request);
         let upgrade = asks.then(|| Arc::clone(&scope.manager));
-        let (place, cluster) = choose(&self.request, &mut self.flight, table, grpc, upgrade.as_deref())?;
+        let chosen = choose(&self.request, &mut self.flight, table, grpc, upgrade.as_deref(), &DynamicMetadata::new());
+        let (place, cluster) = match chosen {
+            Ok(chosen) => chosen,
+            Err(unforwarded) => (unforwarded.behind(filters.as_ref(), &self.flight.pin)?, ANSWERED),
+        };
+        if filters.as_ref().is_some_and(|set| !filters::needed(set, &self.flight.pin, place)) {
+            filters = None;
+        }
         let head = head_of(&self.flight.pin, place);
         Ok(Routed {
-            request: self.request,
-            flight: self.flight,
-            place,
-            filters,
+            leg: Leg { request: self.request, flight: self.flight, place, grpc, head, filters, connection: None },
             cluster,
-            grpc,
             grpc_timeout: scanned.grpc_timeout,
             idle_timeout,
             overrides,
-            head,
         })
+    }
+}
+
+impl Unforwarded {
+    /// The place of a request that filters are to see before it is answered.
+    #[cold]
+    fn behind(self, filters: Option<&Arc<FilterSet>>, pin: &Pin) -> Result<Place, Box<Answered>> {
+        match (self.place, filters) {
+            (Some(place), Some(filters)) if filters::needed(filters, pin, place) => Ok(place),
+            _ => Err(self.answered),
+        }
     }
 }
 
 /// Chooses the route of a request, and the cluster. `upgrade` is the connection manager whose leave is needed,
 /// when the request asks for an upgrade.
-#[inline]
-pub(super) fn choose<B>(
+#[inline(never)]
+fn choose<B>(
     request: &Request<B>,
     flight: &mut Flight,
     table: TableId,
     grpc: bool,
     upgrade: Option<&HttpConnectionManager>,
-) -> Result<(Place, ClusterId), Box<Answered>> {
-    let answered = |reply: LocalReply, responder| Box::new(Answered { reply, grpc, responder });
+    metadata: &DynamicMetadata,
+) -> Result<(Place, ClusterId), Unforwarded> {
+    let answered = |reply: LocalReply, responder, place| Unforwarded {
+        answered: Box::new(Answered { reply, grpc, responder }),
+        place,
+    };
     let random = flight.random.bits();
-    let Some(compiled) = flight.pin.table(table) else { return Err(answered(LocalReply::no_route(), None)) };
-    let facts = facts_of(request, flight.metadata());
+    let Some(compiled) = flight.pin.table(table) else { return Err(answered(LocalReply::no_route(), None, None)) };
+    let facts = facts_of(request, metadata.all());
     let decision = match compiled.routes.decide(&facts, random) {
         Ok(decision) => decision,
-        Err(no_route) => return Err(answered(no_route.into_reply(&facts), None)),
+        Err(no_route) => {
+            let place = Place { table, decision: compiled.routes.no_route() };
+            return Err(answered(no_route.into_reply(&facts), None, Some(place)));
+        }
     };
     let place = Place { table, decision };
-    let responder = || {
-        let head = place_for_head(compiled, decision);
-        keep_head(head.as_ref(), request);
-        Some(Responder { pin: flight.pin.clone(), place, grpc, head, connection: None })
-    };
     if let Some(manager) = upgrade
         && !upgrade::is_allowed(request, &manager.upgrades, compiled.routes.route(decision).upgrades())
     {
-        return Err(answered(LocalReply::upgrade_failed(), responder()));
+        let responder = Responder::keeping(&flight.pin, place, grpc, request);
+        return Err(answered(LocalReply::upgrade_failed(), Some(responder), None));
     }
-    let cluster = match compiled.routes.action(decision, &facts) {
+    match forward(&flight.pin, compiled, decision, &facts) {
+        Ok(cluster) => Ok((place, cluster)),
+        Err(reply) => {
+            let responder = Responder::keeping(&flight.pin, place, grpc, request);
+            Err(answered(*reply, Some(responder), Some(place)))
+        }
+    }
+}
+
+/// The cluster that a route forwards to, or what it answers.
+#[inline]
+fn forward(
+    pin: &Pin,
+    compiled: &Table,
+    decision: RouteDecision,
+    facts: &RequestFacts<'_>,
+) -> Result<ClusterId, Box<LocalReply>> {
+    let cluster = match compiled.routes.action(decision, facts) {
         Decided::Forward(cluster) => cluster,
-        Decided::ForwardByName(name) => flight.pin.cluster_by_name(name).map(|cluster| cluster.id()),
-        Decided::Reply(reply) => return Err(answered(*reply, responder())),
+        Decided::ForwardByName(name) => pin.cluster_by_name(name).map(|cluster| cluster.id()),
+        Decided::Reply(reply) => return Err(reply),
         Decided::NonForwarding => None,
     };
-    let Some(cluster) = cluster.filter(|id| flight.pin.cluster(*id).is_some()) else {
+    cluster.filter(|id| pin.cluster(*id).is_some()).ok_or_else(|| {
         let status = compiled.routes.route(decision).cluster_not_found_response_code();
-        return Err(answered(LocalReply::cluster_not_found(status), responder()));
-    };
-    Ok((place, cluster))
+        Box::new(LocalReply::cluster_not_found(status))
+    })
 }
 
 impl<B> Routed<B> {
     /// The head and body as they are now.
     pub const fn request(&self) -> &Request<B> {
-        &self.request
+        &self.leg.request
     }
 
     /// The route.
     pub fn route(&self) -> Option<&CompiledRoute> {
-        Some(table(&self.flight.pin, self.place)?.routes.route(self.place.decision))
+        Some(table(&self.leg.flight.pin, self.leg.place)?.routes.route(self.leg.place.decision))
     }
 
-    /// What the route says about a filter.
-    pub fn filter_override(&self, name: &str) -> Option<&FilterOverride> {
-        table(&self.flight.pin, self.place)?.routes.overrides(self.place.decision)?.effective(name)
+    /// What the route and the levels above it say to a filter.
+    pub fn route_configs(&self, name: &str) -> RouteConfigs<'_> {
+        let overrides =
+            table(&self.leg.flight.pin, self.leg.place).and_then(|one| one.routes.overrides(self.leg.place.decision));
+        overrides.map_or_else(RouteConfigs::default, |one| one.of(name))
     }
 
     /// What finishes the response of this request.
     pub fn responder(&self) -> Responder {
-        Responder {
-            pin: self.flight.pin.clone(),
-            place: self.place,
-            grpc: self.grpc,
-            head: self.head.clone(),
-            connection: None,
-        }
-    }
-
-    /// The head that the request has now is the one that response headers print.
-    pub(super) fn keep_head(&self) {
-        keep_head(self.head.as_ref(), &self.request);
+        self.leg.responder()
     }
 
     /// Whether any filter wants to see this request.
-    pub fn has_filters(&self) -> bool {
-        self.filters.is_some()
+    pub const fn has_filters(&self) -> bool {
+        self.leg.filters.is_some()
+    }
+
+    /// The same request with another body.
+    pub fn map_body<C>(self, map: impl FnOnce(B) -> C) -> Routed<C> {
+        Routed {
+            leg: self.leg.map_body(map),
+            cluster: self.cluster,
+            grpc_timeout: self.grpc_timeout,
+            idle_timeout: self.idle_timeout,
+            overrides: self.overrides,
+        }
+    }
+
+    /// Runs the filters of the route's listener.
+    #[inline]
+    pub fn filter(mut self, now: Instant) -> FilterOutcome<Self> {
+        match self.leg.filters.take() {
+            None => self.into_filtered(None),
+            Some(set) => filters::start(self, set, now),
+        }
     }
 
     /// The filters are done: gives the request its final head (Envoy's router filter).
     ///
     /// The outcome is made in one step: every other would move the request once more.
-    #[inline]
-    pub(super) fn into_filtered(mut self, exit: Option<FilterExit>) -> FilterOutcome<B> {
-        let ends = match self.finalize() {
+    #[inline(never)]
+    fn into_filtered(mut self, exit: Option<FilterExit>) -> FilterOutcome<Self> {
+        let metadata = exit.as_ref().map(FilterExit::metadata);
+        let ends = match self.finalize(metadata) {
             Ok(ends) => ends,
             Err(answered) => return FilterOutcome::Reply(answered, exit),
         };
         let plan = AttemptPlan {
-            pin: self.flight.pin,
-            lane: self.flight.lane,
-            random: self.flight.random,
-            place: self.place,
+            pin: self.leg.flight.pin,
+            lane: self.leg.flight.lane,
+            random: self.leg.flight.random,
+            place: self.leg.place,
             cluster: self.cluster,
             priority: ends.priority,
             timeouts: ends.timeouts,
-            started: self.flight.started,
+            started: self.leg.flight.started,
             attempts: 0,
             tried: None,
             overrides: self.overrides,
-            grpc: self.grpc,
+            grpc: self.leg.grpc,
             count_attempts: ends.count_attempts,
         };
-        FilterOutcome::Forward(Filtered { request: self.request, plan }, exit)
+        FilterOutcome::Forward(Filtered { request: self.leg.request, plan }, exit)
     }
 
-    fn finalize(&mut self) -> Result<Ends, Box<Answered>> {
+    fn finalize(&mut self, metadata: Option<&DynamicMetadata>) -> Result<Ends, Box<Answered>> {
         let mut ends = Ends::default();
-        let pin = &self.flight.pin;
-        if let Some(table) = table(pin, self.place) {
-            let route = table.routes.route(self.place.decision);
+        let leg = &mut self.leg;
+        let pin = &leg.flight.pin;
+        if let Some(table) = table(pin, leg.place) {
+            let route = table.routes.route(leg.place.decision);
             let overrides = self.overrides.as_deref();
             let per_try = overrides.and_then(|one| one.per_try_timeout).or_else(|| route.retry()?.per_try_timeout());
-            let grpc_timeout = self.grpc_timeout.then(|| self.request.headers().get(timeout::GRPC_TIMEOUT)).flatten();
-            ends.timeouts = route.timeouts().decide(grpc_timeout, self.grpc, per_try);
+            let grpc_timeout = self.grpc_timeout.then(|| leg.request.headers().get(timeout::GRPC_TIMEOUT)).flatten();
+            ends.timeouts = route.timeouts().decide(grpc_timeout, leg.grpc, per_try);
             if let Some(timeout) = overrides.and_then(|one| one.timeout) {
                 ends.timeouts.response = (!timeout.is_zero()).then_some(timeout);
             }
@@ -261,25 +299,68 @@ impl<B> Routed<B> {
                 ends.timeouts.idle = self.idle_timeout;
             }
             ends.priority = route.priority();
-            ends.count_attempts = table.routes.includes_attempt_count(self.place.decision);
-            if !table.routes.leaves_request(self.place.decision) {
-                let connection = in_process(self.request.version());
-                let cx = FormatContext::for_request(&connection, or_none(&self.flight.dynamic_metadata));
-                if let Err(failed) = table.routes.apply_request(self.place.decision, &mut self.request, &cx) {
-                    keep_head(self.head.as_ref(), &self.request);
-                    let (pin, head) = (pin.clone(), self.head.take());
-                    let responder = Responder { pin, place: self.place, grpc: self.grpc, head, connection: None };
+            ends.count_attempts = table.routes.includes_attempt_count(leg.place.decision);
+            if !table.routes.leaves_request(leg.place.decision) {
+                let none = Metadata::new();
+                let connection = in_process(leg.request.version());
+                let cx = FormatContext::for_request(&connection, metadata.map_or(&none, DynamicMetadata::all));
+                if let Err(failed) = table.routes.apply_request(leg.place.decision, &mut leg.request, &cx) {
+                    keep_head(leg.head.as_ref(), &leg.request);
+                    let (pin, head) = (pin.clone(), leg.head.take());
+                    let responder = Responder { pin, place: leg.place, grpc: leg.grpc, head, connection: None };
                     return Err(Box::new(Answered {
                         reply: failed.into_reply(),
-                        grpc: self.grpc,
+                        grpc: leg.grpc,
                         responder: Some(responder),
                     }));
                 }
             }
         }
-        send_deadline(&mut self.request, &ends.timeouts);
-        keep_head(self.head.as_ref(), &self.request);
+        send_deadline(&mut leg.request, &ends.timeouts);
+        keep_head(leg.head.as_ref(), &leg.request);
         Ok(ends)
+    }
+}
+
+impl<B> Passage for Routed<B> {
+    type Body = B;
+    type Next = Filtered<B>;
+
+    fn leg(&mut self) -> &mut Leg<B> {
+        &mut self.leg
+    }
+
+    fn choose_anew(&mut self, metadata: &DynamicMetadata) -> Result<(), Box<Answered>> {
+        let leg = &mut self.leg;
+        let chosen = choose(&leg.request, &mut leg.flight, leg.place.table, leg.grpc, None, metadata);
+        (leg.place, self.cluster) = match chosen {
+            Ok(chosen) => chosen,
+            Err(Unforwarded { place: Some(place), .. }) => (place, ANSWERED),
+            Err(unforwarded) => return Err(unforwarded.answered),
+        };
+        leg.head = head_of(&leg.flight.pin, leg.place);
+        Ok(())
+    }
+
+    fn onward(mut self, exit: Option<FilterExit>) -> FilterOutcome<Self> {
+        let leg = &self.leg;
+        if self.cluster == ANSWERED
+            && let Some(compiled) = table(&leg.flight.pin, leg.place)
+        {
+            let none = DynamicMetadata::new();
+            let metadata = exit.as_ref().map_or(&none, FilterExit::metadata);
+            let facts = facts_of(&leg.request, metadata.all());
+            match forward(&leg.flight.pin, compiled, leg.place.decision, &facts) {
+                Ok(cluster) => self.cluster = cluster,
+                Err(reply) => {
+                    keep_head(leg.head.as_ref(), &leg.request);
+                    let responder = Some(leg.responder());
+                    let answered = Answered { reply: *reply, grpc: leg.grpc, responder };
+                    return FilterOutcome::Reply(Box::new(answered), exit);
+                }
+            }
+        }
+        self.into_filtered(exit)
     }
 }
 

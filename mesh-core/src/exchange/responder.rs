@@ -60,6 +60,14 @@ pub(super) const fn in_process(version: Version) -> ConnectionFacts {
 }
 
 impl Responder {
+    /// Of a request made in this process, whose head is kept now if it is needed.
+    #[cold]
+    pub(super) fn keeping<B>(pin: &Pin, place: Place, grpc: bool, request: &Request<B>) -> Self {
+        let head = pin.table(place.table).and_then(|table| place_for_head(table, place.decision));
+        keep_head(head.as_ref(), request);
+        Self { pin: pin.clone(), place, grpc, head, connection: None }
+    }
+
     /// Where this mesh differs from Envoy on purpose.
     #[must_use]
     pub fn compat(&self) -> RequestCompat {

@@ -78,6 +78,12 @@ impl FieldPath {
         Self(format!("{}[{index}]", self.0))
     }
 
+    /// This path extended by the key of a map: `typed_per_filter_config["cors"]`.
+    #[must_use]
+    pub fn key(&self, key: &str) -> Self {
+        Self(format!("{}[{key:?}]", self.0))
+    }
+
     /// The path as text; empty for the resource itself.
     #[must_use]
     pub fn as_str(&self) -> &str {

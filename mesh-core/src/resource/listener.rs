@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Name;
+pub use super::filter::FilterConfig;
 use super::metadata::Metadata;
 use super::route::RouteConfiguration;
 
@@ -168,14 +169,6 @@ pub struct HttpFilter {
     pub disabled: bool,
     /// What it is.
     pub config: FilterConfig,
-}
-
-/// The configuration of a filter that this version knows.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum FilterConfig {
-    /// Known and harmless to leave out: reported as not in force, never silently skipped. The type URL.
-    NotInForce(Name),
 }
 
 /// `strip_port_mode`.

@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod endpoint;
+pub mod filter;
 pub mod header_mutation;
 pub mod invalid;
 pub mod listener;

@@ -8,17 +8,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::filters::{FilterFactory, Filters};
 use super::listener::{HttpScope, Inbound, InboundChain, ListenerIndex, TableId, manager};
 use super::slots::Numbers;
 use super::{Cluster, RequestCompat, Snapshot, Table};
-use crate::engine::filter::FilterInstance;
 use crate::engine::random::Random;
 use crate::engine::routing::{ClusterId, RouteTable};
 use crate::resource::cluster::{self as config, Discovery};
 use crate::resource::endpoint::ClusterLoadAssignment;
-use crate::resource::listener::{
-    ChainHandler, Direction, FilterChain, HttpConnectionManager, HttpFilter, Listener, RouteSource,
-};
+use crate::resource::listener::{ChainHandler, Direction, FilterChain, HttpConnectionManager, Listener, RouteSource};
 use crate::resource::route::{Forward, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
 use crate::resource::{Invalid, Name, ResourceKind, ResourceName};
 
@@ -74,11 +72,8 @@ pub struct Compiler {
     /// Table names that the listeners hold.
     listener_tables: BTreeSet<String>,
     random: Random,
-    filters: FilterFactory,
+    filters: Filters,
 }
-
-/// Makes a filter out of its configuration; `None` leaves the entry out (decode has reported it).
-pub type FilterFactory = fn(&HttpFilter) -> Option<FilterInstance>;
 
 impl Compiler {
     /// Starts with nothing in force. `seed` decides where balancers start their turns.
@@ -93,14 +88,15 @@ impl Compiler {
             eds_clusters: HashMap::new(),
             listener_tables: BTreeSet::new(),
             random: Random::from_seed(seed),
-            filters: |_| None,
+            filters: Filters::default(),
         }
     }
 
-    /// Uses `factory` to make the HTTP filters of listeners that arrive from now on. Default: none are made.
+    /// Asks `factory` first for the HTTP filters of listeners that arrive from now on. Default: only the filters of this
+    /// crate are made.
     #[must_use]
     pub fn with_filters(mut self, factory: FilterFactory) -> Self {
-        self.filters = factory;
+        self.filters.use_factory(factory);
         self
     }
 
@@ -228,7 +224,8 @@ impl Compiler {
     fn table(&mut self, next: &mut Snapshot, key: &str, config: Arc<RouteConfiguration>) -> Result<(), Invalid> {
         let mut held: Vec<Name> = Vec::new();
         let numbers = &mut self.cluster_numbers;
-        let compiled = RouteTable::compile(&config, &mut |name: &str| {
+        let before = self.table_numbers.find(key).and_then(|number| next.tables.get(number)).map(Arc::clone);
+        let compiled = RouteTable::compile_after(&config, before.as_ref().map(|one| &one.routes), &mut |name: &str| {
             held.push(name.into());
             ClusterId(numbers.hold(name))
         });
@@ -264,8 +261,8 @@ impl Compiler {
         for change in changes {
             match change {
                 Change::Set(listener) => {
-                    // Inline routes that do not compile refuse the listener: its last good version stays.
-                    match self.check_inline(next, &listener) {
+                    // Filters and inline routes that do not compile refuse the listener: its last good version stays.
+                    match check_filters(&listener).and_then(|()| self.check_inline(next, &listener)) {
                         Ok(()) => {
                             listeners.insert(Arc::clone(&listener.name), listener);
                         }
@@ -278,10 +275,12 @@ impl Compiler {
             }
         }
         let before = std::mem::take(&mut self.listener_tables);
+        self.filters.begin();
         let mut index = ListenerIndex::default();
         for listener in listeners.values() {
             self.index(next, &mut index, listener, refused);
         }
+        self.filters.end();
         for key in before {
             if key.starts_with(INLINE) && !self.listener_tables.contains(&key) {
                 self.remove_table(next, &key);
@@ -363,14 +362,8 @@ impl Compiler {
             }
         };
         let table = TableId(self.hold_for_listeners(key));
-        let filters: Vec<FilterInstance> =
-            manager.http_filters.iter().filter_map(|config| (self.filters)(config)).collect();
-        HttpScope {
-            manager: Arc::clone(manager),
-            table,
-            listener: Arc::clone(&listener.name),
-            filters: (!filters.is_empty()).then(|| filters.into()),
-        }
+        let filters = self.filters.of(&format!("{}/{chain}", listener.name), manager);
+        HttpScope { manager: Arc::clone(manager), table, listener: Arc::clone(&listener.name), filters }
     }
 
     /// Whatever `virtualOutbound` does with a port that nobody declared, as a route table.
@@ -430,6 +423,16 @@ fn forward_all(name: &Name, cluster: &Name) -> RouteConfiguration {
         ..VirtualHost::default()
     };
     RouteConfiguration { name: Arc::clone(name), virtual_hosts: vec![host], ..RouteConfiguration::default() }
+}
+
+/// Whether the HTTP filters of a listener can be made.
+fn check_filters(listener: &Listener) -> Result<(), Invalid> {
+    for (chain, manager) in managers(listener) {
+        Filters::check(manager, &chain).map_err(|(field, problem)| {
+            Invalid::new(ResourceName::new(ResourceKind::Listener, Arc::clone(&listener.name)), field, problem)
+        })?;
+    }
+    Ok(())
 }
 
 fn route_key(name: &str) -> String {

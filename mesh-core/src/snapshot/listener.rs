@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::engine::filter::FilterInstance;
+use crate::engine::filter::FilterSet;
 use crate::resource::Name;
 use crate::resource::listener::{ChainHandler, FilterChain, HttpConnectionManager, Listener};
 
@@ -25,7 +25,7 @@ pub struct HttpScope {
     /// The listener it belongs to.
     pub listener: Name,
     /// Its filters in order; `None` when there are none.
-    pub filters: Option<Arc<[FilterInstance]>>,
+    pub filters: Option<Arc<FilterSet>>,
 }
 
 /// A chain of an inbound listener.

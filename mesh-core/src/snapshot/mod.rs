@@ -7,6 +7,7 @@
 mod cluster;
 mod compat;
 mod compiler;
+mod filters;
 mod fixed;
 mod listener;
 mod slots;
@@ -19,7 +20,8 @@ use std::sync::Arc;
 
 pub use self::cluster::Cluster;
 pub use self::compat::{GrpcTimeoutStatus, RequestCompat};
-pub use self::compiler::{Change, Compiler, FilterFactory, Update};
+pub use self::compiler::{Change, Compiler, Update};
+pub use self::filters::FilterFactory;
 pub use self::listener::{AcceptedConnection, HttpScope, InboundChain, TableId};
 pub use self::store::{Pin, SnapshotStore};
 

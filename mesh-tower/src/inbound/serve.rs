@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
 use super::{Cover, Inbound, cover};
+use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::outbound::route::lane;
 
@@ -69,7 +70,7 @@ pub async fn serve<S, RB>(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()>
 where
-    S: Service<Request<Incoming>, Response = Response<RB>> + Clone + Send + 'static,
+    S: Service<Request<RequestBody<Incoming>>, Response = Response<RB>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<BoxError>,
     RB: Body<Data = Bytes> + Send + 'static,

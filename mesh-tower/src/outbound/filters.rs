@@ -9,17 +9,17 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::Response;
 use http_body::Body;
-use mesh_core::engine::filter::{Effect, EffectOutcome};
-use mesh_core::exchange::filters::{FilterExit, FilterOutcome, Waiting};
+use mesh_core::exchange::filters::{FilterExit, FilterOutcome};
 use mesh_core::exchange::{Filtered, Routed};
 use pin_project_lite::pin_project;
-use tokio::time::Sleep;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::route::{answer, answer_error, finish};
-use crate::body::LocalOr;
-use crate::error::Error;
+use crate::body::{FilteredBody, LocalOr, RequestBody};
+use crate::effect::Pending;
+use crate::error::{BoxError, Error};
+use crate::response::ResponseInfo;
 
 /// Runs the filters that configuration puts before the router; without any it costs nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,10 +49,12 @@ pub struct Filters<S> {
 
 impl<S, B, RB> Service<Routed<B>> for Filters<S>
 where
-    S: Service<Filtered<B>, Response = Response<RB>, Error = Error> + Clone,
+    S: Service<Filtered<RequestBody<B>>, Response = Response<RB>, Error = Error> + Clone,
+    B: Body,
+    B::Error: Into<BoxError>,
     RB: Body<Data = Bytes>,
 {
-    type Response = Response<LocalOr<RB>>;
+    type Response = Response<FilteredBody<LocalOr<RB>>>;
     type Error = Error;
     type Future = ResponseFuture<S, B>;
 
@@ -61,13 +63,26 @@ where
     }
 
     fn call(&mut self, routed: Routed<B>) -> Self::Future {
-        let outcome = routed.filter(Instant::now());
+        if !routed.has_filters() {
+            return match routed.filter(Instant::now()) {
+                FilterOutcome::Forward(filtered, _) => {
+                    let inner = self.inner.call(filtered.map_body(RequestBody::new));
+                    ResponseFuture { state: State::Inner { inner, exit: None } }
+                }
+                FilterOutcome::Reply(answered, _) => {
+                    ResponseFuture { state: State::Answered { answer: Some((answer(*answered), None)) } }
+                }
+                // Nobody asks for anything where there is no filter.
+                FilterOutcome::Ask(..) => ResponseFuture { state: State::Answered { answer: None } },
+            };
+        }
+        let outcome = routed.map_body(RequestBody::new).filter(Instant::now());
         let state = match State::after(outcome, &mut self.inner) {
             Ok(state) => state,
             // Only a run that waits needs a service of its own to go on with.
-            Err((sleep, waiting)) => {
+            Err(pending) => {
                 let spare = self.inner.clone();
-                State::Waiting { sleep, waiting: Some(waiting), service: std::mem::replace(&mut self.inner, spare) }
+                State::Waiting { pending, service: std::mem::replace(&mut self.inner, spare) }
             }
         };
         ResponseFuture { state }
@@ -78,7 +93,8 @@ pin_project! {
     /// The future of [`Filters`].
     pub struct ResponseFuture<S, B>
     where
-        S: Service<Filtered<B>>,
+        S: Service<Filtered<RequestBody<B>>>,
+        B: Body,
     {
         #[pin]
         state: State<S, B>,
@@ -89,11 +105,11 @@ pin_project! {
     #[project = Projection]
     enum State<S, B>
     where
-        S: Service<Filtered<B>>,
+        S: Service<Filtered<RequestBody<B>>>,
+        B: Body,
     {
         Waiting {
-            sleep: Pin<Box<Sleep>>,
-            waiting: Option<Box<Waiting<B>>>,
+            pending: Box<Pending<Routed<RequestBody<B>>, B>>,
             service: S,
         },
         Inner {
@@ -102,45 +118,38 @@ pin_project! {
             exit: Option<FilterExit>,
         },
         Answered {
-            answer: Option<Response<Bytes>>,
+            answer: Option<(Response<Bytes>, Option<FilterExit>)>,
         },
     }
 }
 
-type Paused<B> = (Pin<Box<Sleep>>, Box<Waiting<B>>);
-
 impl<S, B> State<S, B>
 where
-    S: Service<Filtered<B>>,
+    S: Service<Filtered<RequestBody<B>>>,
+    B: Body,
+    B::Error: Into<BoxError>,
 {
-    fn after(outcome: FilterOutcome<B>, service: &mut S) -> Result<Self, Paused<B>> {
+    #[allow(clippy::type_complexity, reason = "named once")]
+    fn after(
+        outcome: FilterOutcome<Routed<RequestBody<B>>>,
+        service: &mut S,
+    ) -> Result<Self, Box<Pending<Routed<RequestBody<B>>, B>>> {
         match outcome {
             FilterOutcome::Forward(filtered, exit) => Ok(Self::Inner { inner: service.call(filtered), exit }),
-            FilterOutcome::Reply(answered, exit) => {
-                let response = answer(*answered);
-                let response = match exit {
-                    Some(exit) => exit.on_response(response),
-                    None => response,
-                };
-                Ok(Self::Answered { answer: Some(response) })
-            }
-            FilterOutcome::Ask(effect, waiting) => {
-                let wait = match effect {
-                    Effect::Sleep(wait) => wait,
-                    _ => std::time::Duration::ZERO,
-                };
-                Err((Box::pin(tokio::time::sleep(wait)), waiting))
-            }
+            FilterOutcome::Reply(answered, exit) => Ok(Self::Answered { answer: Some((answer(*answered), exit)) }),
+            FilterOutcome::Ask(effect, waiting) => Err(Box::new(Pending::new(&effect, waiting))),
         }
     }
 }
 
 impl<S, B, RB> Future for ResponseFuture<S, B>
 where
-    S: Service<Filtered<B>, Response = Response<RB>, Error = Error>,
+    S: Service<Filtered<RequestBody<B>>, Response = Response<RB>, Error = Error>,
+    B: Body,
+    B::Error: Into<BoxError>,
     RB: Body<Data = Bytes>,
 {
-    type Output = Result<Response<LocalOr<RB>>, Error>;
+    type Output = Result<Response<FilteredBody<LocalOr<RB>>>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -148,30 +157,30 @@ where
             match this.state.as_mut().project() {
                 Projection::Inner { inner, exit } => {
                     let result = std::task::ready!(inner.poll(cx));
-                    let Some(exit) = exit else {
-                        return Poll::Ready(result.map(|response| response.map(LocalOr::upstream)));
+                    let Some(exit) = exit.take() else {
+                        return Poll::Ready(
+                            result.map(|response| response.map(LocalOr::upstream).map(FilteredBody::plain)),
+                        );
                     };
                     // The router's part of the way out comes first: the route's headers, an error as an answer.
-                    let responder = exit.responder();
                     return Poll::Ready(Ok(match result {
-                        Ok(response) => exit.on_response(finish(response, responder)).map(LocalOr::upstream),
-                        Err(error) => exit.on_response(answer_error(&error, responder)).map(LocalOr::local),
+                        Ok(response) => leave(finish(response, exit.responder()).map(LocalOr::upstream), exit),
+                        Err(error) => leave(answer_error(&error, exit.responder()).map(LocalOr::local), exit),
                     }));
                 }
                 Projection::Answered { answer } => {
-                    let answer = answer.take().unwrap_or_default();
-                    return Poll::Ready(Ok(answer.map(LocalOr::local)));
+                    let (answer, exit) = answer.take().unwrap_or_default();
+                    let answer = answer.map(LocalOr::local);
+                    return Poll::Ready(Ok(match exit {
+                        Some(exit) => leave(answer, exit),
+                        None => answer.map(FilteredBody::plain),
+                    }));
                 }
-                Projection::Waiting { sleep, waiting, service } => {
-                    std::task::ready!(sleep.as_mut().poll(cx));
-                    let Some(run) = waiting.take() else { return Poll::Pending };
-                    let outcome = run.resume(EffectOutcome::Slept, Instant::now());
+                Projection::Waiting { pending, service } => {
+                    let outcome = std::task::ready!(pending.poll(cx));
                     match State::after(outcome, service) {
                         Ok(next) => this.state.set(next),
-                        Err((next_sleep, next_waiting)) => {
-                            *sleep = next_sleep;
-                            *waiting = Some(next_waiting);
-                        }
+                        Err(next) => *pending = next,
                     }
                 }
             }
@@ -179,9 +188,24 @@ where
     }
 }
 
+/// Takes a finished response out through the filters.
+pub(crate) fn leave<B: Body<Data = Bytes>>(
+    mut response: Response<B>,
+    mut exit: FilterExit,
+) -> Response<FilteredBody<B>> {
+    let mut upstream = None;
+    if let Some(info) = response.extensions_mut().get_mut::<ResponseInfo>() {
+        info.flags |= exit.flags();
+        upstream.clone_from(&info.upstream);
+    }
+    let response = exit.on_response(response, upstream.as_ref(), Instant::now());
+    FilteredBody::wrap(response, exit)
+}
+
 impl<S, B> fmt::Debug for ResponseFuture<S, B>
 where
-    S: Service<Filtered<B>>,
+    S: Service<Filtered<RequestBody<B>>>,
+    B: Body,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()

@@ -7,16 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use mesh_core::engine::filter::{
-    Effect, EffectOutcome, FilterInstance, FilterStep, HttpFilter as Filter, RequestCx, ResponseCx,
+    Effect, EffectOutcome, FilterInstance, FilterStep, HttpFilter as Filter, RequestCx, ResponseCx, RouteConfig,
 };
 use mesh_core::engine::local_reply::{LocalReply, ResponseFlags};
 use mesh_core::resource::Name;
+use mesh_core::resource::filter::{Buffer, RouteConfig as Config};
 use mesh_core::resource::header_mutation::{AppendAction, HeaderMutations, HeaderValueOption};
 use mesh_core::resource::listener::{FilterConfig, HttpFilter};
 use mesh_core::resource::matcher::{HeaderMatcher, HeaderSpecifier, StringMatcher};
 use mesh_core::resource::route::{DirectResponse, FilterOverride, Route, RouteAction, RouteMatch};
 
-use crate::mesh::{Mesh, Setup, ask, forward, get, http1, route};
+use crate::mesh::{Mesh, Setup, ask, forward, get, http1, post, route};
 use crate::server::{H1Server, refused_address};
 
 /// A filter entry; its name says what it does, up to the first `-`.
@@ -52,8 +53,10 @@ const OUT: HeaderName = HeaderName::from_static("x-out");
 
 impl Filter for Mark {
     fn on_request(&self, cx: &mut RequestCx<'_>) -> FilterStep {
-        let what =
-            cx.route_config.map_or_else(|| self.0.to_string(), |config| format!("{}+{}", self.0, config.type_url));
+        let what = match cx.route_configs.effective() {
+            Some(RouteConfig::NotInForce(says)) => format!("{}+{says}", self.0),
+            _ => self.0.to_string(),
+        };
         cx.head.headers.append(IN, HeaderValue::from_str(&what).unwrap());
         FilterStep::Continue
     }
@@ -156,14 +159,14 @@ async fn filters_see_requests_in_order_and_responses_in_reverse_after_the_router
 }
 
 #[tokio::test]
-async fn a_filter_that_answers_keeps_the_request_from_those_behind_it() {
+async fn a_filter_that_answers_keeps_the_request_from_those_behind_it_and_all_see_the_answer() {
     let server = telling().await;
     let setup = Setup::new(vec![http1("c", server.address)], vec![with_header(route("/", forward("c")))]);
     let filters = vec![filter("mark-1"), filter("mark-2"), filter("reply"), filter("mark-3")];
     let client = Mesh::new(setup_with(setup, filters)).client();
     let answer = ask(&client, get("/")).await;
     assert_eq!((answer.outcome(), answer.text()), ((418, "FI".to_owned()), "short"));
-    assert_eq!((&*answer.info.details, out(&answer)), ("by_filter", vec!["route", "mark-2", "mark-1"]));
+    assert_eq!((&*answer.info.details, out(&answer)), ("by_filter", vec!["route", "mark-3", "mark-2", "mark-1"]));
     assert_eq!(server.connections(), 0);
 }
 
@@ -178,12 +181,10 @@ async fn an_answer_of_the_router_itself_passes_the_filters_too() {
 #[tokio::test]
 async fn a_filter_is_off_by_its_entry_or_its_route_and_on_by_its_route() {
     let server = telling().await;
-    let say =
-        |disabled, type_url: &str| FilterOverride { disabled, type_url: type_url.into(), ..FilterOverride::default() };
+    let say = |text: &str| FilterOverride::with(Config::NotInForce(text.into()));
     let mut special = route("/special", forward("c"));
     special.per_filter_config =
-        [("mark-1".into(), say(true, "")), ("mark-2".into(), say(false, "on")), ("mark-3".into(), say(false, "own"))]
-            .into();
+        [("mark-1".into(), FilterOverride::off()), ("mark-2".into(), say("on")), ("mark-3".into(), say("own"))].into();
     let setup = Setup::new(vec![http1("c", server.address)], vec![special, route("/", forward("c"))]);
     let off = HttpFilter { disabled: true, ..filter("mark-2") };
     let client = Mesh::new(setup_with(setup, vec![filter("mark-1"), off, filter("mark-3")])).client();
@@ -218,11 +219,14 @@ async fn a_filter_may_have_the_route_chosen_anew() {
 }
 
 #[tokio::test]
-async fn a_new_route_that_answers_itself_goes_out_through_the_filters_that_were_passed() {
+async fn a_new_route_that_answers_itself_does_so_behind_all_filters() {
     let setup = Setup::new(vec![http1("c", refused_address().await)], vec![at_hop(1), route("/", forward("c"))]);
     let client = Mesh::new(setup_with(setup, vec![filter("mark-1"), filter("hop"), filter("mark-2")])).client();
     let answer = ask(&client, get("/")).await;
-    assert_eq!((answer.outcome(), answer.text(), out(&answer)), ((200, "-".to_owned()), "hop 1", vec!["mark-1"]));
+    assert_eq!(
+        (answer.outcome(), answer.text(), out(&answer)),
+        ((200, "-".to_owned()), "hop 1", vec!["mark-2", "mark-1"])
+    );
 }
 
 #[tokio::test]
@@ -249,4 +253,29 @@ async fn a_filter_may_wait_and_is_asked_again() {
     assert_eq!(start.elapsed().as_secs(), 7200);
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers().get_all(OUT).iter().collect::<Vec<_>>(), ["mark-2", "mark-1"]);
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_fit_the_buffer_is_refused_and_others_arrive_whole() {
+    let server = H1Server::start(|mut connection| async move {
+        while let Some(request) = connection.request().await {
+            connection.respond(200, &request.body).await;
+        }
+    })
+    .await;
+    let (mut off, mut small) = (route("/off", forward("c")), route("/small", forward("c")));
+    off.per_filter_config = [("b".into(), FilterOverride::off())].into();
+    let limit = Config::Buffer(Buffer { max_request_bytes: 2 });
+    small.per_filter_config = [("b".into(), FilterOverride::with(limit))].into();
+    let mut setup = Setup::new(vec![http1("c", server.address)], vec![off, small, route("/", forward("c"))]);
+    let config = FilterConfig::Buffer(Buffer { max_request_bytes: 4 });
+    setup.manager.http_filters = vec![HttpFilter { name: "b".into(), disabled: false, config }];
+    let client = Mesh::new(setup).client();
+    for (path, body, status) in
+        [("/", "four", 200), ("/", "fives", 413), ("/off", "fives", 200), ("/small", "two", 413), ("/small", "", 200)]
+    {
+        let answer = ask(&client, post(path, body)).await;
+        assert_eq!(answer.outcome(), (status, "-".to_owned()), "{path} {body}");
+        assert_eq!(answer.text(), if status == 200 { body } else { "Payload Too Large" }, "{path}");
+    }
 }

@@ -16,6 +16,7 @@ use mesh_core::resource::listener::{
 use mesh_core::resource::metadata::Metadata;
 use mesh_core::resource::route::{Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
 use mesh_core::snapshot::{Change, Compiler, SnapshotStore, Update};
+use mesh_tower::body::RequestBody;
 use mesh_tower::inbound::{Connection, ServeOptions, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -51,7 +52,7 @@ async fn served(listener: impl FnOnce(u16) -> Option<Listener>, change: impl FnO
     change(&mut options);
     let (requests, release) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
     let (counted, released) = (Arc::clone(&requests), Arc::clone(&release));
-    let application = service_fn(move |request: Request<Incoming>| {
+    let application = service_fn(move |request: Request<RequestBody<Incoming>>| {
         let released = Arc::clone(&released);
         counted.fetch_add(1, Ordering::SeqCst);
         async move {

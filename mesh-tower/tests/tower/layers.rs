@@ -13,7 +13,7 @@ use mesh_core::exchange::{Attempt, Filtered, Picked, Routed, Sendable};
 use mesh_core::resource::cluster::UpstreamProtocol;
 use mesh_core::resource::retry::{RateLimitedBackOff, ResetFormat, ResetHeader};
 use mesh_core::resource::route::FractionalPercent;
-use mesh_tower::body::{MirrorBody, UploadBody};
+use mesh_tower::body::{MirrorBody, RequestBody, UploadBody};
 use mesh_tower::outbound::retry::ReplayBody;
 use mesh_tower::{
     BalanceLayer, CircuitBreakerLayer, Error, FiltersLayer, MirrorLayer, RetryLayer, RouteLayer, TimeoutLayer,
@@ -162,7 +162,7 @@ async fn route_keeps_the_contract() {
 
 #[tokio::test]
 async fn filters_keep_the_contract() {
-    let probe = Probe::new(|_: Filtered<Body>, _| now(ok()));
+    let probe = Probe::new(|_: Filtered<RequestBody<Body>>, _| now(ok()));
     let record = Arc::clone(&probe.record);
     keeps_the_contract(record, RouteLayer::new(store()).layer(FiltersLayer::new().layer(probe))).await;
 }
@@ -177,7 +177,7 @@ async fn the_whole_stack_down_to_the_connection_keeps_the_contract() {
     keeps_the_contract(record, service).await;
 }
 
-type Sent = Sendable<ReplayBody<UploadBody<Body>>>;
+type Sent = Sendable<ReplayBody<UploadBody<RequestBody<Body>>>>;
 type SendableProbe = Probe<fn(Sent, usize) -> std::future::Ready<Reply>>;
 type TimedStack = <TimeoutLayer<mesh_tower::outbound::timeout::FromRoute> as Layer<RetriedStack>>::Service;
 type RetriedStack = <RetryLayer<mesh_tower::outbound::retry::FromRoute> as Layer<BalancedStack>>::Service;
@@ -189,7 +189,7 @@ type LimitedStack =
 async fn balance_calls_what_was_made_ready_with_a_host_and_refuses_without_one() {
     let picking = |endpoints: &[std::net::SocketAddr]| {
         let mesh = Mesh::new(Setup::to(cluster("c", UpstreamProtocol::Http1, endpoints)));
-        let probe = Probe::new(|picked: Picked<ReplayBody<Body>>, _| {
+        let probe = Probe::new(|picked: Picked<ReplayBody<RequestBody<Body>>>, _| {
             let address = picked.target().host().unwrap().endpoint.address.to_string();
             now(Ok::<_, Error>(Response::new(Full::<Bytes>::from(address))))
         });
@@ -303,7 +303,7 @@ async fn a_response_that_says_when_to_come_back_is_tried_again_then() {
 #[allow(dead_code, reason = "it is the compiler that proves it")]
 fn stack_order<S>(inner: S) -> impl Service<Request<Body>>
 where
-    S: Service<Attempt<ReplayBody<Body>>, Response = Response<Body>, Error = Error> + Clone,
+    S: Service<Attempt<ReplayBody<RequestBody<Body>>>, Response = Response<Body>, Error = Error> + Clone,
 {
     RouteLayer::new(store()).layer(FiltersLayer::new().layer(RetryLayer::from_route().layer(inner)))
 }

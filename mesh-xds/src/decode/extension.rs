@@ -41,11 +41,6 @@ impl<'a> Extension<'a> {
         type_name(&self.type_url)
     }
 
-    /// The encoded message.
-    pub(super) fn value(&self) -> &[u8] {
-        &self.any.value
-    }
-
     /// The message, which must be of this type.
     ///
     /// # Errors

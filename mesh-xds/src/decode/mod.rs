@@ -17,6 +17,7 @@ mod config_source;
 mod context;
 mod endpoint;
 mod extension;
+mod filter;
 mod headers;
 mod listener;
 mod matcher;

@@ -19,7 +19,6 @@ const BY_FILTER: &[(&str, &str)] = &[
     (".cors.", "filter cors"),
     (".ext_authz.", "filter ext_authz"),
     (".local_ratelimit.", "filter local_ratelimit"),
-    (".buffer.", "filter buffer"),
     (".header_mutation.", "filter header_mutation"),
 ];
 

@@ -8,7 +8,7 @@ use super::ClusterId;
 use super::condition::{Condition, judge_fraction};
 use super::hosts::{Hosts, Taken};
 use super::mirror::Mirror;
-use super::overrides::FilterOverrides;
+use super::overrides::{FilterOverrides, Words};
 use super::redirect::CompiledRedirect;
 use super::rewrite::{self, CompiledHostRewrite, CompiledPathRewrite};
 use super::route::{Action, ClusterRef, CompiledRoute, Entry, Forwarding, Targets};
@@ -36,10 +36,13 @@ type Located<T> = Result<T, (FieldPath, Problem)>;
 /// Compiles a configuration.
 pub(super) fn compile(
     config: &RouteConfiguration,
+    before: Option<&RouteTable>,
     resolve: &mut dyn FnMut(&str) -> ClusterId,
 ) -> Result<RouteTable, Invalid> {
     let resource = ResourceName::new(ResourceKind::RouteConfiguration, Arc::clone(&config.name));
-    let compiler = Compiler { config, resource: resource.clone(), resolve, overrides: Vec::new() };
+    let before = before.map(|table| table.words.clone()).unwrap_or_default();
+    let words = (before, Words::default());
+    let compiler = Compiler { config, resource: resource.clone(), resolve, overrides: Vec::new(), words };
     compiler.table().map_err(|(field, problem)| Invalid::new(resource, field, problem))
 }
 
@@ -48,6 +51,8 @@ struct Compiler<'c> {
     resource: ResourceName,
     resolve: &'c mut dyn FnMut(&str) -> ClusterId,
     overrides: Vec<FilterOverrides>,
+    /// What earlier routes said to filters, as far as it has not been said again; and what these say.
+    words: (Words, Words),
 }
 
 /// Changes of one level to both directions; `None` where it changes nothing.
@@ -70,7 +75,7 @@ impl<'c> Compiler<'c> {
         let root = FieldPath::root();
         let config = self.config;
         let changes = level(&config.request_headers, &config.response_headers, &root)?;
-        let shared = self.override_set(None, &config.per_filter_config);
+        let shared = self.override_set(None, &Name::default(), &config.per_filter_config, &root)?;
         let mut hosts = Hosts::default();
         hosts.ignore_port = config.ignore_port_in_host_matching;
         let (mut virtual_hosts, mut conditions, mut routes) = (Vec::new(), Vec::new(), Vec::new());
@@ -86,7 +91,7 @@ impl<'c> Compiler<'c> {
                     .map(|policy| self.retry(policy, &at.field("retry_policy")))
                     .transpose()?,
                 changes: level(&host.request_headers, &host.response_headers, &at)?,
-                overrides: self.override_set(Some(shared), &host.per_filter_config),
+                overrides: self.override_set(Some(shared), &host.name, &host.per_filter_config, &at)?,
                 at: at.clone(),
             };
             for (number, route) in host.routes.iter().enumerate() {
@@ -109,7 +114,8 @@ impl<'c> Compiler<'c> {
         if u32::try_from(conditions.len()).is_err() {
             return Err((root.field("virtual_hosts"), Problem::from("too many routes")));
         }
-        routes.push(require_tls(shared));
+        routes.push(own(Action::RequireTls, shared));
+        routes.push(own(Action::NoRoute, usize::MAX));
         let internal = config.internal_only_headers.iter().enumerate().map(|(number, name)| {
             let wrong = |_| {
                 (
@@ -127,6 +133,7 @@ impl<'c> Compiler<'c> {
             internal_only_headers: internal.collect::<Result<_, _>>()?,
             ignore_path_parameters: config.ignore_path_parameters_in_path_matching,
             overrides: self.overrides.into(),
+            words: self.words.1,
         })
     }
 
@@ -159,13 +166,20 @@ impl<'c> Compiler<'c> {
     }
 
     /// The number of the set that a level makes of the set of the level above.
-    fn override_set(&mut self, above: Option<usize>, level: &PerFilterConfig) -> usize {
+    fn override_set(
+        &mut self,
+        above: Option<usize>,
+        virtual_host: &Name,
+        level: &PerFilterConfig,
+        at: &FieldPath,
+    ) -> Located<usize> {
         let above = match above {
-            Some(above) if level.is_empty() => return above,
+            Some(above) if level.is_empty() => return Ok(above),
             above => above.and_then(|above| self.overrides.get(above)).cloned().unwrap_or_default(),
         };
-        self.overrides.push(above.with(level));
-        self.overrides.len() - 1
+        let (before, words) = &mut self.words;
+        self.overrides.push(above.with(&words.level(before, virtual_host, level, at)?));
+        Ok(self.overrides.len() - 1)
     }
 
     fn route(
@@ -177,7 +191,7 @@ impl<'c> Compiler<'c> {
         at: &FieldPath,
     ) -> Located<CompiledRoute> {
         let changes = level(&route.request_headers, &route.response_headers, at)?;
-        let overrides = self.override_set(Some(host.overrides), &route.per_filter_config);
+        let overrides = self.override_set(Some(host.overrides), &host.config.name, &route.per_filter_config, at)?;
         let action = match &route.action {
             RouteAction::Forward(forward) => {
                 Action::Forward(Box::new(self.forward(forward, condition, host, overrides, &at.field("route"))?))
@@ -242,7 +256,7 @@ impl<'c> Compiler<'c> {
         }
         let targets = match &forward.cluster {
             ClusterSpecifier::WeightedClusters(weighted) => {
-                self.weighted(weighted, forward, overrides, &at.field("weighted_clusters"))?
+                self.weighted(weighted, forward, host, overrides, &at.field("weighted_clusters"))?
             }
             one => Targets::One(self.cluster(one, at, ("cluster", "cluster_header"))?),
         };
@@ -296,6 +310,7 @@ impl<'c> Compiler<'c> {
         &mut self,
         weighted: &WeightedClusters,
         forward: &Forward,
+        host: &Host<'_>,
         above: usize,
         at: &FieldPath,
     ) -> Located<Targets> {
@@ -317,7 +332,7 @@ impl<'c> Compiler<'c> {
                     .transpose()
                     .map_err(|problem| (at.field("host_rewrite_literal"), problem))?,
                 metadata_match: merged(&forward.metadata_match, &entry.metadata_match),
-                overrides: self.override_set(Some(above), &entry.per_filter_config),
+                overrides: self.override_set(Some(above), &host.config.name, &entry.per_filter_config, &at)?,
             });
         }
         let weights = Weights::new(weighted.clusters.iter().map(|entry| entry.weight)).map_err(|bad| {
@@ -366,12 +381,13 @@ impl<'c> Compiler<'c> {
     }
 }
 
-/// The route of every table that sends callers to `https`; changes no headers, as in Envoy.
-fn require_tls(overrides: usize) -> CompiledRoute {
+/// A route that every table has: for callers who are sent to `https`, for requests that no route takes. It changes no
+/// headers, as in Envoy.
+fn own(action: Action, overrides: usize) -> CompiledRoute {
     CompiledRoute {
         name: Name::default(),
         virtual_host: Name::default(),
-        action: Action::RequireTls,
+        action,
         metadata: Metadata::new(),
         request_changes: Box::default(),
         response_changes: Box::default(),

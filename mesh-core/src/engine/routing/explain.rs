@@ -99,6 +99,7 @@ impl RouteTable {
             Action::RequireTls => "redirect to https".to_owned(),
             Action::DirectResponse { status, .. } => format!("direct response {}", status.as_u16()),
             Action::NonForwarding => "served by the server that was called".to_owned(),
+            Action::NoRoute => "no route".to_owned(),
         }
     }
 }

@@ -52,6 +52,8 @@ pub enum Action {
     },
     /// Leaves it to the server that was called.
     NonForwarding,
+    /// There is no route: 404.
+    NoRoute,
 }
 
 /// How a route sends requests on.

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::condition::{Condition, View};
 use super::hosts::Hosts;
-use super::overrides::FilterOverrides;
+use super::overrides::{FilterOverrides, Words};
 use super::path_match::PathMatch;
 use super::redirect;
 use super::route::{Action, ClusterRef, CompiledRoute, Entry, Targets};
@@ -26,9 +26,10 @@ pub struct RouteTable {
     pub(super) virtual_hosts: Box<[VirtualHost]>,
     /// The conditions of all routes, side by side for the scan.
     pub(super) conditions: Box<[Condition]>,
-    /// The routes of the conditions, and behind them the one that asks for TLS.
+    /// The routes of the conditions, and behind them the one that asks for TLS and the one for what no route takes.
     pub(super) routes: Box<[CompiledRoute]>,
     pub(super) overrides: Box<[FilterOverrides]>,
+    pub(super) words: Words,
     pub(super) internal_only_headers: Box<[HeaderName]>,
     pub(super) ignore_path_parameters: bool,
 }
@@ -112,7 +113,19 @@ impl RouteTable {
         config: &crate::resource::route::RouteConfiguration,
         resolve: &mut dyn FnMut(&str) -> ClusterId,
     ) -> Result<Self, Invalid> {
-        super::compile::compile(config, resolve)
+        super::compile::compile(config, None, resolve)
+    }
+
+    /// As [`Self::compile`], in place of `before`: what says the same to a filter as before keeps its state.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub fn compile_after(
+        config: &crate::resource::route::RouteConfiguration,
+        before: Option<&Self>,
+        resolve: &mut dyn FnMut(&str) -> ClusterId,
+    ) -> Result<Self, Invalid> {
+        super::compile::compile(config, before, resolve)
     }
 
     /// Chooses the route. `random` is the request's: the same number decides the same.
@@ -183,6 +196,19 @@ impl RouteTable {
         self.require_tls(decision.virtual_host)
     }
 
+    /// The decision about a request that no route takes: its route answers 404, for requests that filters are to see
+    /// first.
+    #[must_use]
+    pub fn no_route(&self) -> RouteDecision {
+        RouteDecision { virtual_host: u32::MAX, route: number(self.conditions.len() + 1), entry: u32::MAX }
+    }
+
+    /// Whether a decision is for a route of the configuration's virtual hosts.
+    #[must_use]
+    pub fn is_route(&self, decision: RouteDecision) -> bool {
+        !matches!(self.route(decision).action, Action::NoRoute)
+    }
+
     /// The decision for a route, its weighted cluster drawn.
     #[inline]
     fn chosen(
@@ -238,6 +264,7 @@ impl RouteTable {
             Action::RequireTls => Decided::Reply(Box::new(redirect::to_https(facts))),
             Action::DirectResponse { status, body } => Decided::Reply(Box::new(redirect::direct(*status, body, facts))),
             Action::NonForwarding => Decided::NonForwarding,
+            Action::NoRoute => Decided::Reply(Box::new(LocalReply::no_route())),
         }
     }
 
@@ -312,9 +339,8 @@ impl RouteTable {
         self.virtual_host(decision.virtual_host).is_some_and(|host| host.include_is_timeout_retry_header)
     }
 
-    /// What all levels say about filters: an index into [`Self::override_sets`].
-    #[must_use]
-    pub fn override_set(&self, decision: RouteDecision) -> usize {
+    /// Where what all levels say about filters is kept.
+    fn override_set(&self, decision: RouteDecision) -> usize {
         self.entry(decision).map_or_else(|| self.route(decision).overrides, |entry| entry.overrides)
     }
 
@@ -322,12 +348,6 @@ impl RouteTable {
     #[must_use]
     pub fn overrides(&self, decision: RouteDecision) -> Option<&FilterOverrides> {
         self.overrides.get(self.override_set(decision))
-    }
-
-    /// Every distinct set of filter overrides, so that filters can compile them once.
-    #[must_use]
-    pub fn override_sets(&self) -> &[FilterOverrides] {
-        &self.overrides
     }
 
     /// The routes, in the order of the configuration.

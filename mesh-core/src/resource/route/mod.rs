@@ -18,9 +18,8 @@ pub use self::matching::{
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::Name;
+use super::filter::RouteConfig;
 use super::header_mutation::HeaderMutations;
 use super::matcher::HeaderMatcher;
 use super::metadata::Metadata;
@@ -155,15 +154,27 @@ impl Route {
 /// `typed_per_filter_config`: filter instance name → what this level says about the filter.
 pub type PerFilterConfig = BTreeMap<Name, FilterOverride>;
 
-/// One entry of `typed_per_filter_config`, kept as sent; the filter it is for compiles it.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+/// One entry of `typed_per_filter_config`.
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct FilterOverride {
     /// `envoy.config.route.v3.FilterConfig.disabled`: the filter is off here.
     pub disabled: bool,
     /// `envoy.config.route.v3.FilterConfig.is_optional`: an unknown filter may be left out.
     pub is_optional: bool,
-    /// Type URL of the configuration, the wrapper taken off; empty when there is none.
-    pub type_url: Name,
-    /// The configuration's encoded bytes.
-    pub value: Bytes,
+    /// The configuration, the wrapper taken off; `None` leaves the filter its own.
+    pub config: Option<RouteConfig>,
+}
+
+impl FilterOverride {
+    /// A configuration in place of the filter's own.
+    #[must_use]
+    pub const fn with(config: RouteConfig) -> Self {
+        Self { disabled: false, is_optional: false, config: Some(config) }
+    }
+
+    /// Switches the filter off.
+    #[must_use]
+    pub const fn off() -> Self {
+        Self { disabled: true, is_optional: false, config: None }
+    }
 }

@@ -1,4 +1,4 @@
-//! `HttpConnectionManager.http_filters`: which are left out, and which refuse the listener.
+//! `HttpConnectionManager.http_filters`: which are in force, which are left out, and which refuse the listener.
 //!
 //! The line is access: a filter that can keep a request out is never left out, marked optional or not. Neither is
 //! one that nobody knows here, unless it is marked optional (A39, F26).
@@ -13,6 +13,7 @@ use pb::http_filter::ConfigType;
 
 use super::super::context::Context;
 use super::super::extension::Extension;
+use super::super::filter;
 use super::super::refused::{At, Refused, refuse, unsupported};
 
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
@@ -20,7 +21,6 @@ const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
 
 /// Filters that narrow nobody's access: leaving them out loses their effect, which is reported.
 const LEFT_OUT: &[&str] = &[
-    "envoy.extensions.filters.http.buffer.v3.Buffer",
     "envoy.extensions.filters.http.compressor.v3.Compressor",
     "envoy.extensions.filters.http.cors.v3.Cors",
     "envoy.extensions.filters.http.fault.v3.HTTPFault",
@@ -57,28 +57,31 @@ pub(super) fn filters(cx: &mut Context, at: &At<'_>, filters: &[pb::HttpFilter])
     Ok(kept)
 }
 
-fn one(cx: &mut Context, at: &At<'_>, filter: &pb::HttpFilter) -> Result<HttpFilter, Refused> {
-    if matches!(filter.config_type, Some(ConfigType::ConfigDiscovery(_))) {
+fn one(cx: &mut Context, at: &At<'_>, entry: &pb::HttpFilter) -> Result<HttpFilter, Refused> {
+    if matches!(entry.config_type, Some(ConfigType::ConfigDiscovery(_))) {
         // Whatever arrives could be a guard, so "optional" is not enough.
         return Err(unsupported(&at.field("config_discovery"), "extension config discovery"));
     }
-    let extension = config(at, filter)?;
+    let extension = config(at, entry)?;
     let kind = extension.type_name();
     if kind == ROUTER {
-        return Err(refuse(at, format!("{:?} must be the last filter", filter.name)));
+        return Err(refuse(at, format!("{:?} must be the last filter", entry.name)));
+    }
+    if let Some(config) = filter::config(&at.field("typed_config"), &extension)? {
+        return Ok(HttpFilter { name: entry.name.as_str().into(), disabled: entry.disabled, config });
     }
     if LEFT_OUT.contains(&kind) {
         cx.left_out(at, format!("HTTP filter {kind} is not in force"));
     } else if kind == WASM && fails_open(at, &extension)? {
         cx.left_out(at, "Wasm is not in force; the filter asks to fail open");
-    } else if filter.is_optional && !GUARDS.iter().any(|guard| kind.starts_with(guard)) {
+    } else if entry.is_optional && !GUARDS.iter().any(|guard| kind.starts_with(guard)) {
         cx.left_out(at, format!("optional HTTP filter {kind} is left out"));
     } else {
-        return Err(unsupported(at, format!("HTTP filter {:?} of type {:?}", filter.name, extension.type_url())));
+        return Err(unsupported(at, format!("HTTP filter {:?} of type {:?}", entry.name, extension.type_url())));
     }
     Ok(HttpFilter {
-        name: filter.name.as_str().into(),
-        disabled: filter.disabled,
+        name: entry.name.as_str().into(),
+        disabled: entry.disabled,
         config: FilterConfig::NotInForce(extension.type_url().into()),
     })
 }

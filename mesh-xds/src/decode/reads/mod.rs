@@ -298,6 +298,12 @@ const LISTENERS: &[Row] = &[
     ),
 ];
 
+/// HTTP filters, in listeners and as routes speak to them.
+const FILTERS: &[Row] = &[
+    ("envoy.extensions.filters.http.buffer.v3.Buffer", &["max_request_bytes"]),
+    ("envoy.extensions.filters.http.buffer.v3.BufferPerRoute", &["disabled", "buffer"]),
+];
+
 /// Of clusters: the same message in a listener is not read.
 const UPSTREAM: &[Row] = &[(
     "envoy.config.core.v3.HttpProtocolOptions",
@@ -375,9 +381,9 @@ const ENDPOINTS: &[Row] = &[
 ];
 
 /// What the decoder of listeners reads.
-pub(super) static LISTENER: LazyLock<ReadSet> = LazyLock::new(|| set(&[SHARED, LEVELS, ROUTES, LISTENERS]));
+pub(super) static LISTENER: LazyLock<ReadSet> = LazyLock::new(|| set(&[SHARED, LEVELS, ROUTES, LISTENERS, FILTERS]));
 /// What the decoder of route configurations reads.
-pub(super) static ROUTE_CONFIGURATION: LazyLock<ReadSet> = LazyLock::new(|| set(&[SHARED, LEVELS, ROUTES]));
+pub(super) static ROUTE_CONFIGURATION: LazyLock<ReadSet> = LazyLock::new(|| set(&[SHARED, LEVELS, ROUTES, FILTERS]));
 /// What the decoder of clusters reads.
 pub(super) static CLUSTER: LazyLock<ReadSet> = LazyLock::new(|| set(&[SHARED, CLUSTERS, ENDPOINTS, UPSTREAM]));
 /// What the decoder of load assignments reads.
@@ -393,7 +399,7 @@ fn set(tables: &[&[Row]]) -> ReadSet {
     set
 }
 
-const ALL: &[&[Row]] = &[SHARED, LEVELS, ROUTES, LISTENERS, CLUSTERS, UPSTREAM, ENDPOINTS];
+const ALL: &[&[Row]] = &[SHARED, LEVELS, ROUTES, LISTENERS, FILTERS, CLUSTERS, UPSTREAM, ENDPOINTS];
 
 /// Every field that some decoder reads: the full name of its message, and its own.
 pub(super) fn fields() -> BTreeSet<(String, String)> {

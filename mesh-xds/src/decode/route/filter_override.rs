@@ -1,8 +1,9 @@
-//! One entry of `typed_per_filter_config`: kept as sent for a filter to come, unless it would narrow access.
+//! One entry of `typed_per_filter_config`: for a filter that is in force, for one that is left out, or refused.
 //!
 //! Filters that decide who may do what are not there yet, and the listeners that ask for them are refused. An override
 //! for one of them is refused as well, except when all it does is to switch the filter off.
 
+use mesh_core::resource::filter::RouteConfig;
 use mesh_core::resource::route::FilterOverride;
 use mesh_proto::envoy::config::route::v3::FilterConfig;
 use mesh_proto::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthzPerRoute, ext_authz_per_route::Override};
@@ -14,11 +15,11 @@ use mesh_proto::google::protobuf::Any;
 
 use super::super::context::Context;
 use super::super::extension::Extension;
+use super::super::filter;
 use super::super::refused::{At, Refused, unsupported};
 
 /// Types of overrides for filters that may be left out, since they narrow nobody's access.
 const LEFT_OUT: &[&str] = &[
-    "envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
     "envoy.extensions.filters.http.compressor.v3.CompressorPerRoute",
     "envoy.extensions.filters.http.cors.v3.CorsPolicy",
     "envoy.extensions.filters.http.fault.v3.HTTPFault",
@@ -52,7 +53,11 @@ fn entry(
 ) -> Result<FilterOverride, Refused> {
     let name = config.type_name();
     let mut disabled = wrapper.disabled;
-    if !disabled {
+    let mut known = None;
+    if let Some(mine) = filter::route_config(at, config)? {
+        disabled |= mine.disabled;
+        known = mine.config;
+    } else if !disabled {
         disabled = switches_off(at, config)?;
         if LEFT_OUT.contains(&name) {
             cx.left_out(at, format!("{name} is not in force"));
@@ -62,12 +67,8 @@ fn entry(
             return Err(unsupported(at, format!("per-filter configuration of type {:?}", config.type_url())));
         }
     }
-    Ok(FilterOverride {
-        disabled,
-        is_optional: wrapper.is_optional,
-        type_url: config.type_url().into(),
-        value: config.value().to_vec().into(),
-    })
+    let config = known.or_else(|| (!disabled).then(|| RouteConfig::NotInForce(config.type_url().into())));
+    Ok(FilterOverride { disabled, is_optional: wrapper.is_optional, config })
 }
 
 /// Overrides that decide about access: optional or not, they are never left out.

@@ -3,8 +3,10 @@
 use http::{Request, Response};
 
 use super::*;
+use crate::engine::filter::RouteConfig;
 use crate::engine::headers::FormatContext;
 use crate::engine::routing::RewriteFailed;
+use crate::resource::filter::RouteConfig as Config;
 use crate::resource::header_mutation::{AppendAction, HeaderMutations, HeaderValueOption};
 use crate::resource::route::{
     ClusterSpecifier, FilterOverride, HostRewrite, PathRewrite, PathSpecifier, PerFilterConfig, RegexRewrite,
@@ -275,9 +277,8 @@ fn a_weighted_clusters_host_is_set_without_a_trace_and_the_routes_goes_over_it()
 
 #[test]
 fn filter_overrides_are_merged_down_to_the_weighted_cluster() {
-    let level = |name: &str| {
-        PerFilterConfig::from([("f".into(), FilterOverride { type_url: name.into(), ..FilterOverride::default() })])
-    };
+    let level =
+        |name: &str| PerFilterConfig::from([("f".into(), FilterOverride::with(Config::NotInForce(name.into())))]);
     let entry = WeightedCluster { per_filter_config: level("wc"), ..WeightedCluster::new("c", 1) };
     let weighted = WeightedClusters { clusters: vec![entry], random_value_header: None };
     let mut plain = route(RouteMatch::path("/plain"), "c");
@@ -292,10 +293,13 @@ fn filter_overrides_are_merged_down_to_the_weighted_cluster() {
         [("/plain", &["vh", "rc"][..]), ("/own", &["route", "vh", "rc"]), ("/", &["wc", "vh", "rc"])]
     {
         let decision = decide(&table, &Asked::get(path));
-        let overrides = table.overrides(decision).unwrap();
-        assert_eq!(overrides.levels("f").map(|one| &*one.type_url).collect::<Vec<_>>(), expected);
-        assert_eq!(&*overrides.effective("f").unwrap().type_url, expected[0]);
-        assert_eq!(overrides, &table.override_sets()[table.override_set(decision)]);
+        let configs = table.overrides(decision).unwrap().of("f");
+        let said = |config: &RouteConfig| match config {
+            RouteConfig::NotInForce(says) => says.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(configs.levels().map(said).collect::<Vec<_>>(), expected);
+        assert_eq!(configs.effective().map(said).as_deref(), Some(expected[0]));
     }
 }
 

@@ -1,0 +1,32 @@
+//! From a filter's configuration to the filter: one arm for each.
+
+use std::sync::Arc;
+
+use super::{HttpFilter, RouteConfig};
+use crate::engine::buffer::{Buffer, BufferLimit};
+use crate::resource::filter::{FilterConfig, RouteConfig as RouteFilterConfig};
+use crate::resource::{FieldPath, Name, Problem};
+
+/// Makes a filter. `at` is its configuration's place; `None` for one that is left out (decode has reported it).
+///
+/// # Errors
+/// Where and what is wrong with its configuration.
+pub fn compile(config: &FilterConfig, at: &FieldPath) -> Result<Option<Arc<dyn HttpFilter>>, (FieldPath, Problem)> {
+    let _ = at;
+    Ok(match config {
+        FilterConfig::Buffer(config) => Some(Arc::new(Buffer::new(*config))),
+        FilterConfig::NotInForce(_) => None,
+    })
+}
+
+/// Compiles what a route says to a filter; `at` is its place.
+///
+/// # Errors
+/// Where and what is wrong with it.
+pub fn compile_route(config: &RouteFilterConfig, at: &FieldPath) -> Result<RouteConfig, (FieldPath, Problem)> {
+    let _ = at;
+    Ok(match config {
+        RouteFilterConfig::Buffer(config) => RouteConfig::Buffer(BufferLimit::new(*config)),
+        RouteFilterConfig::NotInForce(type_url) => RouteConfig::NotInForce(Name::clone(type_url)),
+    })
+}

@@ -1,0 +1,30 @@
+//! HTTP filters as configured: one type for each filter's own configuration, and for what routes say to it.
+//!
+//! A filter that is known here has a variant in [`FilterConfig`] and, if routes may speak to it, in [`RouteConfig`].
+//! Nothing is compiled: [`crate::engine::filter`] does that, or refuses.
+
+mod buffer;
+
+pub use self::buffer::Buffer;
+
+use super::Name;
+
+/// The configuration of a filter that this version knows.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum FilterConfig {
+    /// `envoy.extensions.filters.http.buffer.v3.Buffer`.
+    Buffer(Buffer),
+    /// Known and harmless to leave out: reported as not in force, never silently skipped. The type URL.
+    NotInForce(Name),
+}
+
+/// What a route, or a level above it, says to a filter.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum RouteConfig {
+    /// `envoy.extensions.filters.http.buffer.v3.BufferPerRoute.buffer`.
+    Buffer(Buffer),
+    /// For a filter that is left out. The type URL.
+    NotInForce(Name),
+}

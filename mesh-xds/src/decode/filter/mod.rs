@@ -1,0 +1,31 @@
+//! HTTP filters that are in force: their own configuration, and what routes say to them. One file each.
+//!
+//! What is left out, and what refuses the resource, is decided where filters are listed (`listener::http_filter`) and
+//! overridden (`route::filter_override`).
+
+mod buffer;
+
+use mesh_core::resource::filter::{FilterConfig, RouteConfig};
+use mesh_core::resource::route::FilterOverride;
+
+use super::extension::Extension;
+use super::refused::{At, Refused};
+
+/// The configuration of a filter that is in force; `None` for others. `at` is the `Any`.
+pub(super) fn config(at: &At<'_>, config: &Extension<'_>) -> Result<Option<FilterConfig>, Refused> {
+    Ok(Some(match config.type_name() {
+        "envoy.extensions.filters.http.buffer.v3.Buffer" => FilterConfig::Buffer(buffer::config(at, config)?),
+        _ => return Ok(None),
+    }))
+}
+
+/// What a route says to a filter that is in force; `None` for others. `at` is the `Any`.
+pub(super) fn route_config(at: &At<'_>, config: &Extension<'_>) -> Result<Option<FilterOverride>, Refused> {
+    Ok(Some(match config.type_name() {
+        "envoy.extensions.filters.http.buffer.v3.BufferPerRoute" => match buffer::per_route(at, config)? {
+            None => FilterOverride::off(),
+            Some(buffer) => FilterOverride::with(RouteConfig::Buffer(buffer)),
+        },
+        _ => return Ok(None),
+    }))
+}
