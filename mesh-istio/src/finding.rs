@@ -116,6 +116,10 @@ pub(crate) mod code {
     pub(crate) const VS_UNREACHABLE_RULE: &str = "VS_UNREACHABLE_RULE";
     pub(crate) const VS_INEFFECTIVE_MATCH: &str = "VS_INEFFECTIVE_MATCH";
     pub(crate) const VS_NOT_FOR_MESH: &str = "VS_NOT_FOR_MESH";
+    pub(crate) const VS_UNKNOWN_GATEWAY: &str = "VS_UNKNOWN_GATEWAY";
+    pub(crate) const VS_HOST_NOT_ON_GATEWAY: &str = "VS_HOST_NOT_ON_GATEWAY";
+    pub(crate) const VS_DELEGATE_NOT_FOUND: &str = "VS_DELEGATE_NOT_FOUND";
+    pub(crate) const VS_DELEGATE_CONFLICT: &str = "VS_DELEGATE_CONFLICT";
     pub(crate) const VS_DUPLICATE_HOST: &str = "VS_DUPLICATE_HOST";
     pub(crate) const VS_UNKNOWN_HOST: &str = "VS_UNKNOWN_HOST";
     pub(crate) const DANGLING_HOST: &str = "DANGLING_HOST";

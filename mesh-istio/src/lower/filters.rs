@@ -56,6 +56,22 @@ pub(super) fn outbound_http(stat_prefix: String, route: RouteSpecifier) -> Filte
     network(MANAGER, pack(&manager(stat_prefix, route)))
 }
 
+/// The connection manager of a gateway: callers are strangers, so nothing that they say of themselves is believed.
+pub(super) fn gateway_http(stat_prefix: String, route: RouteSpecifier) -> Filter {
+    let mut manager = manager(stat_prefix, route);
+    "istio-envoy".clone_into(&mut manager.server_name);
+    manager.use_remote_address = bool_value(true);
+    manager.set_forward_client_cert_details(ForwardClientCertDetails::SanitizeSet);
+    manager.set_current_client_cert_details = Some(SetCurrentClientCertDetails {
+        subject: bool_value(true),
+        cert: true,
+        dns: true,
+        uri: true,
+        ..SetCurrentClientCertDetails::default()
+    });
+    network(MANAGER, pack(&manager))
+}
+
 /// The connection manager of an inbound chain.
 pub(super) fn inbound_http(stat_prefix: String, route: RouteSpecifier, http2: bool) -> Filter {
     let mut manager = manager(stat_prefix, route);

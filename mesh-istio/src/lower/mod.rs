@@ -1,4 +1,4 @@
-//! From objects to Envoy v3 messages, in the shape that istiod gives a sidecar with redirected traffic.
+//! From objects to Envoy v3 messages, in the shape that istiod gives a sidecar with redirected traffic, or a gateway.
 //!
 //! One file for each thing istiod writes; who is affected was decided in `select`. Names, defaults and field choices are istiod's (compared
 //! with recorded output in the tests); what is not lowered yet is reported by `validate`, never dropped in silence.
@@ -10,6 +10,7 @@ mod domains;
 mod endpoint;
 mod fault;
 mod filters;
+mod gateway;
 mod hash;
 mod headers;
 mod inbound;
@@ -37,6 +38,7 @@ use crate::finding::Finding;
 use crate::mesh_config::MeshConfig;
 use crate::proxy::ProxyContext;
 use crate::registry::Registry;
+use crate::select::gateway::{gateway_ports, is_gateway};
 use crate::world::World;
 
 pub(crate) use fault::grpc_status;
@@ -45,7 +47,7 @@ pub(crate) use route_action::base64;
 /// All resources of one proxy, each list in a fixed order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lowered {
-    /// LDS: outbound listeners by name, then `virtualOutbound` and `virtualInbound`.
+    /// LDS: outbound listeners by name, then `virtualOutbound` and `virtualInbound`; of a gateway, its ports.
     pub listeners: Vec<Listener>,
     /// RDS: by name, numbers in order.
     pub routes: Vec<RouteConfiguration>,
@@ -68,6 +70,12 @@ pub fn lower(world: &World, proxy: &ProxyContext, mesh: &MeshConfig) -> Lowered 
     let mut endpoints = Vec::new();
     cluster::outbound(&scope, &mut clusters, &mut endpoints);
     clusters.push(cluster::black_hole(&scope));
+    let findings = check(world, mesh);
+    if is_gateway(world, proxy) {
+        let ports = gateway_ports(world, &registry, proxy);
+        let (listeners, routes) = gateway::build(&scope, &ports);
+        return Lowered { listeners, routes, clusters, endpoints, findings };
+    }
     clusters.push(cluster::passthrough(&scope));
     let served = inbound::served(&scope);
     clusters.extend(inbound::clusters(&scope, &served));
@@ -76,5 +84,5 @@ pub fn lower(world: &World, proxy: &ProxyContext, mesh: &MeshConfig) -> Lowered 
     listeners.push(listener::virtual_outbound(&scope));
     listeners.push(inbound::virtual_inbound(&served));
     let routes = routes.iter().map(|name| route_configuration::build(&scope, name)).collect();
-    Lowered { listeners, routes, clusters, endpoints, findings: check(world, mesh) }
+    Lowered { listeners, routes, clusters, endpoints, findings }
 }

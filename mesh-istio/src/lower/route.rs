@@ -13,25 +13,23 @@ use mesh_proto::envoy::config::route::v3::{Decorator, Route, RouteAction};
 use super::scope::Scope;
 use super::values::{config_metadata, seconds};
 use super::{cors, fault, filters, hash, headers, names, retry, route_action, route_match};
-use crate::object::{HttpMatchRequest, HttpRoute, Object, VirtualService};
+use crate::object::{HttpMatchRequest, HttpRoute, Object};
 use crate::registry::{RegistryService, ServicePort};
-use crate::select::{effective, labels_match};
+use crate::select::{effective, is_bound, labels_match};
 use crate::validate::matches::split_run;
 
-/// Where a rule is lowered to: for which caller, of which object, for which port.
+/// Where a rule is lowered to: for which caller, of which object, for which port and gateway (or the mesh).
 pub(super) struct Place<'a> {
     pub(super) scope: &'a Scope<'a>,
     pub(super) object: &'a Object,
     pub(super) port: u32,
+    pub(super) gateway: &'a str,
 }
 
-/// The routes of a VirtualService for callers of `place.port`. Empty when none is for this caller and port.
-pub(super) fn of_virtual_service(place: &Place<'_>, spec: &VirtualService) -> Vec<Route> {
+/// The routes of a VirtualService's rules for callers of `place.port`. Empty when none is for this caller and port.
+pub(super) fn of_virtual_service(place: &Place<'_>, http: &[HttpRoute]) -> Vec<Route> {
     let mut out = Vec::new();
-    for http in rules(place, spec).iter() {
-        if http.delegate.is_some() {
-            continue;
-        }
+    for http in rules(place, http).iter() {
         if http.r#match.is_empty() {
             out.push(lower(place, http, None));
             // Nothing behind a rule without conditions is ever reached.
@@ -50,18 +48,18 @@ pub(super) fn of_virtual_service(place: &Place<'_>, spec: &VirtualService) -> Ve
 }
 
 /// The rules, with a split that was written as several rules folded into one where that was asked for.
-fn rules<'a>(place: &Place<'_>, spec: &'a VirtualService) -> Cow<'a, [HttpRoute]> {
-    let start = spec.http.iter().position(|http| http.r#match.is_empty());
+fn rules<'a>(place: &Place<'_>, rules: &'a [HttpRoute]) -> Cow<'a, [HttpRoute]> {
+    let start = rules.iter().position(|http| http.r#match.is_empty());
     let Some(start) = start.filter(|_| place.scope.mesh.compat.fold_split_routes) else {
-        return Cow::Borrowed(&spec.http);
+        return Cow::Borrowed(rules);
     };
-    let run = split_run(&spec.http, start);
+    let run = split_run(rules, start);
     if run < 2 {
-        return Cow::Borrowed(&spec.http);
+        return Cow::Borrowed(rules);
     }
-    let mut folded = spec.http[start].clone();
-    folded.route = spec.http[start..start + run].iter().flat_map(|http| http.route.iter().cloned()).collect();
-    Cow::Owned(spec.http[..start].iter().cloned().chain([folded]).collect())
+    let mut folded = rules[start].clone();
+    folded.route = rules[start..start + run].iter().flat_map(|http| http.route.iter().cloned()).collect();
+    Cow::Owned(rules[..start].iter().cloned().chain([folded]).collect())
 }
 
 /// The conditions that are known before any request: port, gateway, labels and namespace of the caller.
@@ -74,7 +72,7 @@ fn applies(place: &Place<'_>, block: &HttpMatchRequest) -> bool {
         return false;
     }
     if !block.gateways.is_empty() {
-        return block.gateways.iter().any(|gateway| gateway == "mesh");
+        return is_bound(place.object, &block.gateways, place.gateway);
     }
     let proxy = place.scope.proxy;
     labels_match(&block.source_labels, &proxy.labels)

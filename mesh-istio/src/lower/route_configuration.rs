@@ -16,12 +16,13 @@ use super::values::{bool_value, seconds, u32_value};
 use super::{domains, names, route_match};
 use crate::mesh_config::OutboundTrafficPolicy;
 use crate::registry::{RegistryService, ServicePort};
-use crate::select::{MeshVirtualService, host};
+use crate::select::gateway::MESH;
+use crate::select::{BoundVirtualService, host};
 
 /// Hosts that no service has are routed for callers of this port only.
 const HTTP_PORT: u32 = 80;
 /// Istio's limit on bodies of direct responses.
-const MAX_DIRECT_RESPONSE: u32 = 1 << 20;
+pub(super) const MAX_DIRECT_RESPONSE: u32 = 1 << 20;
 
 /// The name of a route configuration: a port, or a service and its port where the protocol is found out by looking.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,8 +105,8 @@ fn virtual_hosts(scope: &Scope<'_>, port: u32) -> Vec<VirtualHost> {
         if of_services.is_empty() && alone.is_empty() {
             continue;
         }
-        let routes =
-            route::of_virtual_service(&Place { scope, object: virtual_service.object, port }, virtual_service.spec);
+        let place = Place { scope, object: virtual_service.object, port, gateway: MESH };
+        let routes = route::of_virtual_service(&place, &virtual_service.http);
         if routes.is_empty() {
             continue;
         }
@@ -142,7 +143,7 @@ fn virtual_hosts(scope: &Scope<'_>, port: u32) -> Vec<VirtualHost> {
 
 /// For each service host the VirtualService it gets: the first with the exact host, else the first with the most specific wildcard.
 fn choose<'a>(scope: &Scope<'_>, hostnames: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, usize> {
-    let all: &[MeshVirtualService<'_>] = &scope.virtual_services;
+    let all: &[BoundVirtualService<'_>] = &scope.virtual_services;
     let mut first: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, virtual_service) in all.iter().enumerate() {
         for name in &virtual_service.hosts {

@@ -8,10 +8,12 @@ use crate::mesh_config::MeshConfig;
 use crate::object::Destination;
 use crate::proxy::ProxyContext;
 use crate::registry::{Registry, RegistryService};
-use crate::select::{self, DestinationRules, EffectivePolicy, MergedRule, MeshVirtualService, host};
+use crate::select::gateway::MESH;
+use crate::select::{self, BoundVirtualService, DestinationRules, EffectivePolicy, MergedRule, host};
 use crate::world::World;
 
 pub(super) struct Scope<'a> {
+    pub(super) world: &'a World,
     pub(super) proxy: &'a ProxyContext,
     pub(super) mesh: &'a MeshConfig,
     /// Every service, seen or not: the proxy's own ones need not be exported to it.
@@ -20,21 +22,22 @@ pub(super) struct Scope<'a> {
     pub(super) services: Vec<&'a RegistryService>,
     by_host: BTreeMap<&'a str, &'a RegistryService>,
     rules: DestinationRules<'a>,
-    /// VirtualServices for the proxy, in order of precedence.
-    pub(super) virtual_services: Vec<MeshVirtualService<'a>>,
+    /// VirtualServices for callers within the mesh, in order of precedence.
+    pub(super) virtual_services: Vec<BoundVirtualService<'a>>,
 }
 
 impl<'a> Scope<'a> {
     pub(super) fn new(world: &'a World, registry: &'a Registry, proxy: &'a ProxyContext, mesh: &'a MeshConfig) -> Self {
         let services = select::services(registry, mesh, &proxy.namespace);
         Self {
+            world,
             proxy,
             mesh,
             registry,
             by_host: services.iter().map(|service| (service.hostname.as_str(), *service)).collect(),
             services,
             rules: DestinationRules::build(world, mesh),
-            virtual_services: select::virtual_services(world, mesh, &proxy.namespace),
+            virtual_services: select::virtual_services(world, mesh, &proxy.namespace, MESH),
         }
     }
 

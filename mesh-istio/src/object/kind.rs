@@ -77,7 +77,7 @@ kinds! {
     /// Which configuration a workload sees.
     Sidecar = "Sidecar", "networking.istio.io", NETWORKING, NotYet;
     /// A load balancer at the edge.
-    Gateway = "Gateway", "networking.istio.io", NETWORKING, NotYet;
+    Gateway = "Gateway", "networking.istio.io", NETWORKING, Now;
     /// Patches of the generated configuration. Any filter may be in it, also one that guards.
     EnvoyFilter = "EnvoyFilter", "networking.istio.io", &["v1alpha3"], NotYetSecurity;
     /// Settings of the proxy process.

@@ -7,6 +7,7 @@ mod decode;
 mod destination_rule;
 mod duration;
 mod endpoint_slice;
+mod gateway;
 mod kind;
 mod load;
 mod messages;
@@ -14,6 +15,7 @@ pub(crate) mod node;
 mod pod;
 mod service;
 mod service_entry;
+mod sidecar;
 mod virtual_service;
 mod workload_entry;
 
@@ -25,12 +27,14 @@ use std::sync::Arc;
 pub use decode::StringMatch;
 pub use destination_rule::*;
 pub use endpoint_slice::*;
+pub use gateway::*;
 pub use kind::Kind;
 pub use load::{LoadOptions, Loaded, UnknownFields, load_text};
 pub use messages::messages;
 pub use pod::*;
 pub use service::*;
 pub use service_entry::*;
+pub use sidecar::*;
 pub use virtual_service::*;
 pub use workload_entry::*;
 
@@ -87,6 +91,10 @@ pub enum Spec {
     ServiceEntry(Box<ServiceEntry>),
     /// A WorkloadEntry.
     WorkloadEntry(Box<WorkloadEntry>),
+    /// A Sidecar.
+    Sidecar(Box<Sidecar>),
+    /// A Gateway.
+    Gateway(Box<Gateway>),
     /// A core Service.
     Service(Box<Service>),
     /// An EndpointSlice.

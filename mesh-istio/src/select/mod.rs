@@ -5,6 +5,9 @@
 
 pub mod host;
 
+pub(crate) mod delegate;
+pub mod gateway;
+
 mod destination_rule;
 mod policy;
 mod virtual_service;
@@ -12,7 +15,7 @@ mod visible;
 
 pub use destination_rule::{DestinationRules, MergedRule};
 pub use policy::{EffectivePolicy, effective};
-pub use virtual_service::{MeshVirtualService, virtual_services};
+pub use virtual_service::{BoundVirtualService, is_bound, virtual_services};
 pub use visible::{is_exported, services};
 
 use std::collections::BTreeMap;

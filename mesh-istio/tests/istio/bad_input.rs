@@ -196,7 +196,7 @@ fn a_refused_object_keeps_its_last_good_version() {
 
 #[test]
 fn kinds_without_effect_are_listed_and_those_that_guard_stand_out() {
-    let text = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\n---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n";
+    let text = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\n---\napiVersion: networking.istio.io/v1\nkind: WorkloadGroup\nmetadata: {name: g}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n";
     let world = world(text);
     let said: Vec<_> =
         world.findings().iter().map(|finding| (finding.severity, finding.code, finding.weakens_security())).collect();

@@ -4,7 +4,7 @@ use super::super::Rules;
 use crate::finding::code;
 use crate::object::{ConnectionPoolSettings, H2UpgradePolicy, OutlierDetection};
 
-pub(super) fn connection_pool(rules: &mut Rules<'_>, at: &str, pool: Option<&ConnectionPoolSettings>) {
+pub(in crate::validate) fn connection_pool(rules: &mut Rules<'_>, at: &str, pool: Option<&ConnectionPoolSettings>) {
     let Some(pool) = pool else { return };
     if pool.tcp.is_none() && pool.http.is_none() {
         rules.refuse(code::REQUIRED, at, "at least one of tcp and http is required");

@@ -3,7 +3,7 @@
 //! Follows Istio's `ValidateDestinationRule` and the CEL rules of the schema: here the whole and its policies, beside it load balancing and
 //! connections. What later releases of this crate bring into force is reported field by field.
 
-mod connections;
+pub(super) mod connections;
 mod load_balancer;
 
 use super::{Rules, names};

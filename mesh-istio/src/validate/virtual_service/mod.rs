@@ -29,14 +29,13 @@ pub(super) fn check(rules: &mut Rules<'_>, spec: &VirtualService) {
                 );
             }
         }
-        rules.not_in_force("spec.hosts", "a VirtualService without hosts is a delegate, which has no effect yet");
     }
     if spec.http.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
         rules.refuse(code::REQUIRED, "spec", "at least one of http, tls and tcp is required");
     }
     let for_mesh = spec.gateways.is_empty() || spec.gateways.iter().any(|gateway| gateway == "mesh");
     hosts(rules, spec, for_mesh);
-    gateways(rules, spec, for_mesh);
+    gateways(rules, spec);
     rules.export_to(&spec.export_to, false);
     for (index, route) in spec.http.iter().enumerate() {
         http_route(rules, &format!("spec.http[{index}]"), route, delegate, for_mesh && spec.gateways.len() < 2);
@@ -90,7 +89,7 @@ fn hosts(rules: &mut Rules<'_>, spec: &VirtualService, for_mesh: bool) {
     }
 }
 
-fn gateways(rules: &mut Rules<'_>, spec: &VirtualService, for_mesh: bool) {
+fn gateways(rules: &mut Rules<'_>, spec: &VirtualService) {
     for (index, gateway) in spec.gateways.iter().enumerate() {
         let at = format!("spec.gateways[{index}]");
         match gateway.split_once('/') {
@@ -105,14 +104,6 @@ fn gateways(rules: &mut Rules<'_>, spec: &VirtualService, for_mesh: bool) {
             None if names::is_dns_label(gateway) => {}
             None => rules.refuse(code::INVALID_VALUE, &at, format!("{gateway:?} is not the name of a gateway")),
         }
-    }
-    if !for_mesh {
-        let list = spec.gateways.join(", ");
-        rules.warn(
-            code::VS_NOT_FOR_MESH,
-            "spec.gateways",
-            format!("bound only to gateways {list}: no effect within the mesh (add \"mesh\")"),
-        );
     }
 }
 
@@ -133,7 +124,6 @@ fn http_route(rules: &mut Rules<'_>, at: &str, route: &HttpRoute, delegate: bool
         if reference.name.is_empty() {
             rules.refuse(code::REQUIRED, &format!("{at}.delegate.name"), "the name of the delegate is required");
         }
-        rules.not_in_force(&format!("{at}.delegate"), "delegation has no effect yet: the rule is passed over");
     } else if let Some(redirect) = &route.redirect {
         exclusive(
             rules,

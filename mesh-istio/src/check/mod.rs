@@ -1,7 +1,9 @@
 //! Rules that need more than one object: dangling hosts, subsets and ports, hosts claimed twice, rules that merge badly.
 //!
 //! Everything here is a warning: Istio accepts these objects, and a request finds out. Nothing here depends on a proxy. Follows the
-//! analyzers of `istioctl analyze` as far as they concern the kinds in force.
+//! analyzers of `istioctl analyze` as far as they concern the kinds in force. Gateways and delegates of VirtualServices are in `binding`.
+
+mod binding;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use crate::world::World;
 pub fn check(world: &World, mesh: &MeshConfig) -> Vec<Finding> {
     let registry = Registry::build(world, mesh);
     let mut checker = Checker {
+        world,
         mesh,
         registry: &registry,
         rules: DestinationRules::build(world, mesh),
@@ -51,6 +54,7 @@ struct Merged<'a> {
 }
 
 struct Checker<'a> {
+    world: &'a World,
     mesh: &'a MeshConfig,
     registry: &'a Registry,
     rules: DestinationRules<'a>,
@@ -83,6 +87,8 @@ impl<'a> Checker<'a> {
 
     fn virtual_service(&mut self, object: &'a Arc<Object>, spec: &'a VirtualService) {
         let for_mesh = spec.gateways.is_empty() || spec.gateways.iter().any(|gateway| gateway == "mesh");
+        self.gateways(object, spec);
+        self.delegates(object, spec);
         let mut ports: BTreeSet<u32> = BTreeSet::new();
         if for_mesh {
             let seen_by = visibility(object, &spec.export_to, &self.mesh.default_virtual_service_export_to);
