@@ -14,7 +14,7 @@
 mod connect;
 mod h1;
 mod h2;
-pub(crate) mod io;
+mod io;
 mod waiters;
 
 use std::fmt;

@@ -9,6 +9,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body::Body;
+use http_body_util::BodyExt;
 use hyper::client::conn::TrySendError;
 use mesh_core::engine::retry::{Outcome, Reset};
 use mesh_core::exchange::{Sendable, Target, upgrade};
@@ -105,12 +106,16 @@ enum State<B> {
     },
     /// On a connection that was idle; what is needed to try another one if it turns out to be dead.
     H1 {
+        sending: SendingH1,
         lease: Option<H1Lease>,
         again: Option<(std::sync::Arc<H1Pool>, Target)>,
     },
     Boxed(Boxed),
     Failed(Option<Error>),
 }
+
+type SendingH1 =
+    Pin<Box<dyn Future<Output = Result<Response<hyper::body::Incoming>, TrySendError<Request<PoolBody>>>> + Send>>;
 
 impl<B> Future for ResponseFuture<B>
 where
@@ -151,13 +156,11 @@ where
         match &mut self.state {
             State::Failed(error) => Poll::Ready(Err(error.take().unwrap_or(Error::NoHealthyHost))),
             State::Boxed(future) => future.as_mut().poll(cx),
-            State::H1 { lease, again } => {
-                let Some(leased) = lease else { return Poll::Ready(Err(Error::NoHealthyHost)) };
-                let sent = std::task::ready!(leased.poll_response(cx));
-                let (Some(result), Some(lease), Some((pool, target))) = (sent, lease.take(), again.take()) else {
+            State::H1 { sending, lease, again } => {
+                let result = std::task::ready!(sending.as_mut().poll(cx)).map_err(unsent);
+                let (Some(lease), Some((pool, target))) = (lease.take(), again.take()) else {
                     return Poll::Ready(Err(Error::NoHealthyHost));
                 };
-                let result = result.map_err(unsent);
                 match settle_h1(result, lease) {
                     Ok(settled) => Poll::Ready(settled),
                     Err(request) => {
@@ -345,11 +348,16 @@ where
 {
     let (mut head, body) = request.into_parts();
     into_h1(&mut head);
-    let request = Request::from_parts(head, PoolBody::new(body));
+    let request = Request::from_parts(head, PoolBody::new(body.map_err(Into::into)));
     let again = (std::sync::Arc::clone(pool), target.clone());
     let Some(mut lease) = pool.try_lease() else { return State::Boxed(Box::pin(send_h1(request, again.0, again.1))) };
-    lease.send(request);
-    State::H1 { lease: Some(lease), again: Some(again) }
+    match lease.sender() {
+        Some(sender) => {
+            let sending = Box::pin(sender.try_send_request(request));
+            State::H1 { sending, lease: Some(lease), again: Some(again) }
+        }
+        None => State::Failed(None),
+    }
 }
 
 async fn send_h1(
@@ -362,10 +370,9 @@ async fn send_h1(
             Some(lease) => lease,
             None => pool.lease(&target).await?,
         };
-        lease.send(request);
-        let sent = std::future::poll_fn(|cx| lease.poll_response(cx)).await;
-        let Some(result) = sent else { return Err(Error::NoHealthyHost) };
-        match settle_h1(result.map_err(unsent), lease) {
+        let Some(sender) = lease.sender() else { return Err(Error::NoHealthyHost) };
+        let result = sender.try_send_request(request).await.map_err(unsent);
+        match settle_h1(result, lease) {
             Ok(settled) => return settled,
             Err(handed_back) => request = *handed_back,
         }
