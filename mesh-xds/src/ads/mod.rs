@@ -418,8 +418,7 @@ fn subscriptions(table: &mut entry::Table) -> Turn {
 
 /// The versions that a server gave, for it to leave out of its first response.
 fn known(table: &entry::Table, server: usize) -> HashMap<String, String> {
-    let of = table.entries.iter().filter(|(name, entry)| {
-        entry.server == server && !entry.deleted && entry.refused.is_none() && table.is_wanted(name)
-    });
+    let of =
+        table.entries.iter().filter(|(name, entry)| entry.server == server && !entry.deleted && table.is_wanted(name));
     of.filter_map(|(name, entry)| Some((name.to_string(), entry.good.as_ref()?.version.to_string()))).collect()
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing test is what unwrap is for")]
 
+mod property;
 mod script;
 
 use std::time::Duration;

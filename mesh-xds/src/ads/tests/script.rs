@@ -139,7 +139,12 @@ impl Script {
 
     /// Gives resources of one type; `removed` counts in the incremental variant, the other has a full set.
     pub(super) fn gives(&mut self, version: &str, given: &[Given], removed: &[&str]) {
-        let type_url = given[0].1.type_url.clone();
+        self.gives_some(&given[0].1.type_url.clone(), version, given, removed);
+    }
+
+    /// As [`gives`](Self::gives), and nothing is possible.
+    pub(super) fn gives_some(&mut self, type_url: &str, version: &str, given: &[Given], removed: &[&str]) {
+        let type_url = type_url.to_owned();
         self.nonces += 1;
         let nonce = self.nonces.to_string();
         let response = match self.protocol {
@@ -290,4 +295,10 @@ fn line(request: &Request) -> String {
         line.push_str(&format!(" known {}", known.join(",")));
     }
     line
+}
+
+/// A cluster that differs from others of its name by its time limit.
+pub(super) fn timed_cluster(name: &str, seconds: u8) -> Given {
+    let config = r#""type":"EDS","eds_cluster_config":{"eds_config":{"ads":{}}}"#;
+    given(type_url::CLUSTER, name, &format!(r#"{{"name":"{name}","connect_timeout":"{seconds}s",{config}}}"#))
 }
