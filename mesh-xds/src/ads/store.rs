@@ -279,7 +279,9 @@ impl Store {
             let before = before.filter(|_| !incoming.full);
             count += usize::from(before.is_none());
             bytes += size(given);
-            bytes -= before.and_then(|entry| entry.good.as_ref()).map_or(0, |good| good.encoded.len());
+            // A name that is there twice is taken off twice: it is refused later, and must not wrap here.
+            let replaced = before.and_then(|entry| entry.good.as_ref()).map_or(0, |good| good.encoded.len());
+            bytes = bytes.saturating_sub(replaced);
         }
         let Limits { max_resources, max_bytes } = self.limits;
         if count > max_resources {

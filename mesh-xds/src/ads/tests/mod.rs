@@ -201,6 +201,20 @@ fn f23_more_than_may_be_held_is_refused_as_a_whole_and_what_is_in_force_stays() 
 }
 
 #[test]
+fn f23_a_name_that_is_there_twice_and_much_smaller_than_before_does_not_wrap_the_count() {
+    for protocol in BOTH {
+        let mut script = Script::named(protocol);
+        let wide = (0..100).map(|n| format!("c{n}")).collect::<Vec<_>>();
+        let wide: Vec<&str> = wide.iter().map(String::as_str).collect();
+        script.watch(names(ResourceKind::RouteConfiguration, &["r"]));
+        script.gives("1", &[routes("r", &wide)], &[]);
+        script.asked();
+        script.gives("2", &[routes("r", &["a"]), routes("r", &["a"])], &[]);
+        assert!(script.asked().iter().any(|one| one.contains("is there twice")), "{protocol:?}");
+    }
+}
+
+#[test]
 fn f28_what_is_removed_and_added_in_one_message_is_there_and_versions_are_told_on_reconnect() {
     let mut script = Script::open(Protocol::Delta);
     script.up();
