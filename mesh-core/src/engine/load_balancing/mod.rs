@@ -49,10 +49,13 @@ impl Host {
     pub fn health(&self) -> Health {
         let said = self.endpoint.health;
         let found = |finding| self.state.is(finding);
-        if !said.is_usable() || found(Finding::Ejected) || found(Finding::CheckFailed) {
+        if !said.is_usable() || found(Finding::Ejected) {
             Health::Unhealthy
         } else if found(Finding::Unchecked) {
+            // It counts as failed until its first check, too.
             Health::Excluded
+        } else if found(Finding::CheckFailed) {
+            Health::Unhealthy
         } else if said == HealthStatus::Degraded || found(Finding::Degraded) {
             Health::Degraded
         } else {

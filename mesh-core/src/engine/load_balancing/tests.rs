@@ -119,3 +119,23 @@ fn a_retry_avoids_hosts_already_tried_while_there_is_another() {
     let only = alone.pick(&mut random, Lane::default()).unwrap();
     assert_eq!(alone.pick_avoiding(&[only], 5, &mut random, Lane::default()), Some(only));
 }
+
+#[test]
+fn a_host_is_as_healthy_as_the_worst_that_is_known_of_it_and_counts_for_nothing_before_its_first_check() {
+    use crate::state::Finding::{CheckFailed, Degraded, Ejected, Unchecked};
+    for (said, found, health) in [
+        (HealthStatus::Unknown, &[][..], Health::Healthy),
+        (HealthStatus::Healthy, &[Degraded], Health::Degraded),
+        (HealthStatus::Degraded, &[], Health::Degraded),
+        (HealthStatus::Healthy, &[Degraded, CheckFailed], Health::Unhealthy),
+        (HealthStatus::Healthy, &[CheckFailed, Unchecked], Health::Excluded),
+        (HealthStatus::Healthy, &[Ejected, Unchecked], Health::Unhealthy),
+        (HealthStatus::Draining, &[Unchecked], Health::Unhealthy),
+    ] {
+        let host = host(1, 1, said, 0).host;
+        for finding in found {
+            assert!(host.state.note(*finding, true));
+        }
+        assert_eq!(host.health(), health, "{said:?} {found:?}");
+    }
+}
