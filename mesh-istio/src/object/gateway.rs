@@ -31,7 +31,7 @@ message! {
         pub name: String,
     }
 
-    /// A port of a Gateway or a Sidecar.
+    /// A port of a Gateway.
     pub struct Port {
         /// Number.
         pub number: u32,

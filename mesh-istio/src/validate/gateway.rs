@@ -1,4 +1,4 @@
-//! Rules of a Gateway, and of a server's TLS, which a Sidecar has too.
+//! Rules of a Gateway, and of a server's TLS.
 //!
 //! Follows Istio's `ValidateGateway`.
 

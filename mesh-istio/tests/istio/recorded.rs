@@ -176,7 +176,8 @@ fn valid_objects_of_every_kind_and_version_load() {
     let Some(folder) = data::folder("istio/validation_dataset") else {
         return;
     };
-    let in_force = [Kind::VirtualService, Kind::DestinationRule, Kind::ServiceEntry, Kind::WorkloadEntry];
+    let in_force =
+        [Kind::VirtualService, Kind::DestinationRule, Kind::Gateway, Kind::ServiceEntry, Kind::WorkloadEntry];
     let (mut ran, mut later) = (0, 0);
     for (file, text) in data::files(&folder, &[".yaml"]) {
         let world = World::load([(file.as_str(), text)]);
