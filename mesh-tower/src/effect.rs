@@ -23,8 +23,6 @@ pub(crate) struct Pending<P, B: Body> {
 enum Doing<B: Body> {
     Sleep(Pin<Box<Sleep>>),
     Keep(Keep<B>),
-    /// Nothing that this version knows how to do.
-    Unknown,
 }
 
 impl<P, B> Pending<P, B>
@@ -40,7 +38,6 @@ where
                 let body = std::mem::replace(waiting.body(), RequestBody::taken());
                 Doing::Keep(Keep::new(body, *max_bytes))
             }
-            _ => Doing::Unknown,
         };
         Self { waiting: Some(waiting), doing }
     }
@@ -59,7 +56,6 @@ where
                 }
                 outcome
             }
-            Doing::Unknown => EffectOutcome::Slept,
         };
         match self.waiting.take() {
             Some(waiting) => Poll::Ready(waiting.resume(outcome, Instant::now())),

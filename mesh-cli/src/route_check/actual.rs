@@ -52,11 +52,8 @@ impl Actual {
             }
             // The server that was called answers: no cluster, and nothing is rewritten.
             Decided::NonForwarding => actual.virtual_host = name(routes, decision),
-            Decided::Forward(_) | Decided::ForwardByName(_) => {
-                let named = match routes.action(decision, &facts) {
-                    Decided::ForwardByName(name) => name.to_owned(),
-                    _ => String::new(),
-                };
+            decided @ (Decided::Forward(_) | Decided::ForwardByName(_)) => {
+                let named = if let Decided::ForwardByName(name) = decided { name.to_owned() } else { String::new() };
                 let virtual_cluster = routes.virtual_cluster(decision, &facts).map(ToString::to_string);
                 let other = || if routes.has_virtual_clusters(decision) { "other" } else { "" }.to_owned();
                 actual.virtual_cluster = virtual_cluster.unwrap_or_else(other);

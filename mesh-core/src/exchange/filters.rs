@@ -11,7 +11,7 @@ use http::{HeaderMap, Request, Response, request};
 
 use super::Upstream;
 use super::leg::Passage;
-use super::outbound::{Answered, Place, Responder, table};
+use super::outbound::{Answered, IN_PROCESS, Place, Responder, table};
 use super::responder::keep_head;
 use crate::engine::facts::ConnectionFacts;
 use crate::engine::filter::{
@@ -279,5 +279,3 @@ fn swap_head<B>(head: &mut request::Parts, request: &mut Request<B>) {
     std::mem::swap(&mut head.headers, request.headers_mut());
     std::mem::swap(&mut head.extensions, request.extensions_mut());
 }
-
-static IN_PROCESS: ConnectionFacts = ConnectionFacts { remote: None, local: None, protocol: "", tls: None };

@@ -8,7 +8,7 @@ use http::{Request, header};
 
 use super::filters::{self, FilterExit, FilterOutcome};
 use super::leg::{Leg, Passage};
-use super::outbound::{Answered, Flight, Place, Responder, authority};
+use super::outbound::{Answered, Flight, IN_PROCESS, Place, Responder, authority};
 use super::responder::{keep_head, place_for_head};
 use super::{reserved, upgrade};
 use crate::engine::facts::{self, ConnectionFacts, RequestFacts};
@@ -88,8 +88,8 @@ impl<B> Received<B> {
         let place = Place { table: scope.table, decision };
         let head = place_for_head(table, decision);
         let rejected = upgrade::is_asked(&self.request)
+            && table.routes.is_route(decision)
             && !upgrade::is_allowed(&self.request, &scope.manager.upgrades, table.routes.route(decision).upgrades());
-        let rejected = rejected && table.routes.is_route(decision);
         let filters = scope.filters.as_ref().filter(|set| filters::needed(set, &self.flight.pin, place)).cloned();
         let connection = Some(self.connection);
         let leg = Leg { request: self.request, flight: self.flight, place, grpc, head, filters, connection };
@@ -123,7 +123,7 @@ impl<B> Entered<B> {
         let leg = &mut self.leg;
         let Some(table) = leg.flight.pin.table(leg.place.table) else { return Err(Box::new(LocalReply::no_route())) };
         let decision = leg.place.decision;
-        let connection = leg.connection.as_deref().unwrap_or(&UNKNOWN);
+        let connection = leg.connection.as_deref().unwrap_or(&IN_PROCESS);
         if let Decided::Reply(reply) =
             table.routes.action(decision, &RequestFacts::of(&leg.request, connection, metadata.all()))
         {
@@ -155,7 +155,7 @@ impl<B> Passage for Entered<B> {
         let leg = &mut self.leg;
         let random = leg.flight.random.bits();
         let Some(table) = leg.flight.pin.table(leg.place.table) else { return Ok(()) };
-        let connection = leg.connection.as_deref().unwrap_or(&UNKNOWN);
+        let connection = leg.connection.as_deref().unwrap_or(&IN_PROCESS);
         leg.place.decision = decide(table, &leg.request, connection, metadata, random);
         leg.head = place_for_head(table, leg.place.decision);
         Ok(())
@@ -191,5 +191,3 @@ fn answered_on<B>(leg: &Leg<B>, reply: LocalReply) -> Box<Answered> {
     keep_head(leg.head.as_ref(), &leg.request);
     Box::new(Answered { reply, grpc: leg.grpc, responder: Some(leg.responder()) })
 }
-
-static UNKNOWN: ConnectionFacts = ConnectionFacts { remote: None, local: None, protocol: "", tls: None };

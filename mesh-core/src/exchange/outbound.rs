@@ -419,7 +419,8 @@ pub(super) fn facts_of<'a, B>(request: &'a Request<B>, dynamic_metadata: &'a Met
 }
 
 /// The connection of a request made in this process.
-static IN_PROCESS: ConnectionFacts = ConnectionFacts { remote: None, local: None, protocol: "", tls: None };
+/// The connection of a request that came by none.
+pub(super) static IN_PROCESS: ConnectionFacts = ConnectionFacts { remote: None, local: None, protocol: "", tls: None };
 
 /// The connection manager that serves a port: the general one, unless only a more specific one knows the host.
 fn best_scope<'a, B>(pin: &'a Pin, request: &Request<B>, port: u16) -> Option<&'a HttpScope> {

@@ -47,6 +47,17 @@ pub struct Update {
 }
 
 impl Update {
+    /// Notes that a resource is gone.
+    pub fn remove(&mut self, name: &ResourceName) {
+        let gone = Arc::clone(&name.name);
+        match name.kind {
+            ResourceKind::Listener => self.listeners.push(Change::Remove(gone)),
+            ResourceKind::RouteConfiguration => self.routes.push(Change::Remove(gone)),
+            ResourceKind::Cluster => self.clusters.push(Change::Remove(gone)),
+            ResourceKind::ClusterLoadAssignment => self.endpoints.push((gone, None)),
+        }
+    }
+
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {

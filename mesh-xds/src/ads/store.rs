@@ -554,14 +554,7 @@ impl Store {
             ended.push(good.references);
         }
         if let Some(references) = entry.live {
-            let (update, gone) = (&mut self.out.update, Arc::clone(&name.name));
-            match name.kind {
-                ResourceKind::Listener => update.listeners.push(Change::Remove(gone)),
-                ResourceKind::RouteConfiguration => update.routes.push(Change::Remove(gone)),
-                ResourceKind::Cluster => update.clusters.push(Change::Remove(gone)),
-                ResourceKind::ClusterLoadAssignment => update.endpoints.push((gone, None)),
-                _ => {}
-            }
+            self.out.update.remove(name);
             ended.push(references);
         }
         if given {

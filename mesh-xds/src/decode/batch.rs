@@ -95,15 +95,7 @@ impl Batch {
 
     /// Notes that the source removed a resource.
     pub fn remove(&mut self, name: ResourceName) {
-        let update = &mut self.verdicts.update;
-        let gone = Arc::clone(&name.name);
-        match name.kind {
-            ResourceKind::Listener => update.listeners.push(Change::Remove(gone)),
-            ResourceKind::RouteConfiguration => update.routes.push(Change::Remove(gone)),
-            ResourceKind::Cluster => update.clusters.push(Change::Remove(gone)),
-            ResourceKind::ClusterLoadAssignment => update.endpoints.push((gone, None)),
-            _ => {}
-        }
+        self.verdicts.update.remove(&name);
         self.verdicts.removed.push(name);
     }
 

@@ -154,9 +154,9 @@ pub enum FilterStep {
     Reroute,
 }
 
-/// Something that takes time.
+/// Something that takes time. Exhaustive on purpose: a driver that does not know one does not compile, and cannot let a
+/// request pass in its place.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Effect {
     /// Wait.
     Sleep(Duration),

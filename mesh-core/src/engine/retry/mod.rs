@@ -195,14 +195,14 @@ impl Retry {
 impl RateLimitedBackOff {
     /// How long a response asks to be left alone: the first header that says so, and not too long.
     fn interval(&self, headers: &HeaderMap, now: Duration) -> Option<Duration> {
-        let asked = self.reset_headers.iter().filter_map(|reset| {
+        let mut asked = self.reset_headers.iter().filter_map(|reset| {
             let seconds = headers.get(&reset.name)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)?;
             match reset.format {
                 ResetFormat::Seconds => Some(seconds),
                 ResetFormat::UnixTimestamp => seconds.checked_sub(now),
             }
         });
-        asked.into_iter().find(|wait| *wait <= self.max_interval).filter(|wait| *wait > Duration::from_millis(1))
+        asked.find(|wait| *wait <= self.max_interval).filter(|wait| *wait > Duration::from_millis(1))
     }
 }
 

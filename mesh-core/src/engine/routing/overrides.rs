@@ -78,8 +78,8 @@ impl Words {
                 Some(word) => word,
                 None => {
                     let at = at.field("typed_per_filter_config").key(name);
-                    let config = config.config.as_ref().map(|config| compile_route(config, &at)).transpose()?;
-                    Arc::new(RouteFilter { disabled: level[name].disabled, config })
+                    let compiled = config.config.as_ref().map(|config| compile_route(config, &at)).transpose()?;
+                    Arc::new(RouteFilter { disabled: config.disabled, config: compiled })
                 }
             };
             self.0.entry(key).or_default().push_back((config.clone(), Arc::clone(&word)));
