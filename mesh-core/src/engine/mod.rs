@@ -10,6 +10,7 @@ pub mod headers;
 pub mod load_balancing;
 pub mod local_reply;
 pub mod matcher;
+pub mod outlier_detection;
 pub mod random;
 pub mod response_flags;
 pub mod retry;

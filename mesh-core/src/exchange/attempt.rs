@@ -14,6 +14,7 @@ use super::outbound::{Place, authority, port_of, table};
 use super::reserved::{self, Overrides};
 use crate::engine::facts;
 use crate::engine::load_balancing::{Host, HostIndex};
+use crate::engine::outlier_detection::{Monitor, Observation};
 use crate::engine::random::Random;
 use crate::engine::retry::{Outcome, Reset, Retry};
 use crate::engine::routing::ClusterId;
@@ -362,6 +363,37 @@ impl Target {
         self.cluster.state().count(total, self.lane);
         if failed && let Some(host) = self.host() {
             host.state.count_error();
+        }
+        if let Some(monitor) = self.cluster.monitor()
+            && let Some(observation) = Observation::of(outcome, self.grpc)
+        {
+            self.observe(monitor, observation);
+        }
+    }
+
+    /// Counts that the try was given up because its time was over. A host that was not `reached` by then is not to blame:
+    /// the try waited in a queue of our own.
+    pub fn report_timeout(&self, reached: bool) {
+        if reached {
+            self.report(&Outcome::TryTimeout);
+        } else {
+            self.cluster.state().count(Total::Timeout, self.lane);
+        }
+    }
+
+    /// Counts that the host could be reached: there is a connection for this try.
+    #[inline]
+    pub fn report_connected(&self) {
+        if let Some(monitor) = self.cluster.monitor() {
+            self.observe(monitor, Observation::Connected);
+        }
+    }
+
+    fn observe(&self, monitor: &Monitor, observation: Observation) {
+        if let TargetHost::Picked(_) = self.host
+            && let Some(host) = self.host()
+        {
+            monitor.observe(self.cluster.state(), &host.state, observation);
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Name;
 use super::endpoint::ClusterLoadAssignment;
 use super::metadata::{Metadata, Value};
+use super::outlier_detection::OutlierDetection;
 
 /// An upstream service (or a subset of one).
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,8 @@ pub struct Cluster {
     pub lb_policy: LbPolicy,
     /// `common_lb_config.healthy_panic_threshold` in percent, default 50; 0 turns panic off.
     pub healthy_panic_threshold: f64,
+    /// Ejection of hosts that answer badly; `None` leaves it off.
+    pub outlier_detection: Option<OutlierDetection>,
     /// Concurrency limits of this process towards the cluster.
     pub circuit_breakers: CircuitBreakers,
     /// Which HTTP version is spoken to the hosts.
@@ -45,6 +48,7 @@ impl Cluster {
             connect_timeout: Duration::from_secs(5),
             lb_policy: LbPolicy::RoundRobin,
             healthy_panic_threshold: 50.0,
+            outlier_detection: None,
             circuit_breakers: CircuitBreakers::default(),
             protocol: UpstreamProtocol::Http1,
             http: HttpConnectionOptions::default(),

@@ -12,6 +12,7 @@ pub mod invalid;
 pub mod listener;
 pub mod matcher;
 pub mod metadata;
+pub mod outlier_detection;
 pub mod retry;
 pub mod route;
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::engine::circuit_breaker::CircuitBreaker;
 use crate::engine::load_balancing::{Host, LoadBalancer, PriorityHost, endpoints};
+use crate::engine::outlier_detection::{Bell, Monitor};
 use crate::engine::routing::ClusterId;
 use crate::resource::cluster::{self as config, Discovery, TransportSocket};
 use crate::resource::endpoint::{Address, ClusterLoadAssignment, Endpoint, HealthStatus};
@@ -20,6 +21,7 @@ pub struct Cluster {
     balancer: LoadBalancer,
     breaker: CircuitBreaker,
     state: Arc<ClusterState>,
+    monitor: Option<Arc<Monitor>>,
     original_destinations: Option<Arc<OriginalDestinations>>,
 }
 
@@ -30,8 +32,15 @@ impl Cluster {
         config: Arc<config::Cluster>,
         assignment: Option<Arc<ClusterLoadAssignment>>,
         previous: Option<&Self>,
+        bell: &Bell,
         seed: u64,
     ) -> Self {
+        let monitor = match (&config.outlier_detection, previous) {
+            (Some(settings), Some(before)) if before.config.outlier_detection.as_ref() == Some(settings) => {
+                before.monitor.clone()
+            }
+            (settings, _) => settings.as_ref().map(|settings| Arc::new(Monitor::new(settings, bell.clone()))),
+        };
         let keep_transports = previous.is_some_and(|before| same_transport(&before.config, &config));
         let known: HashMap<&Address, &Host> = previous
             .map(|before| before.balancer.hosts().iter().map(|host| (&host.endpoint.address, host)).collect())
@@ -76,6 +85,7 @@ impl Cluster {
             balancer: LoadBalancer::compile(&config.lb_policy, config.healthy_panic_threshold, hosts, seed),
             breaker: CircuitBreaker::new(config.circuit_breakers, Arc::clone(&state)),
             state,
+            monitor,
             config,
             assignment,
             original_destinations,
@@ -116,6 +126,12 @@ impl Cluster {
     #[must_use]
     pub const fn state(&self) -> &Arc<ClusterState> {
         &self.state
+    }
+
+    /// What judges its hosts by their answers, if anything does.
+    #[must_use]
+    pub fn monitor(&self) -> Option<&Monitor> {
+        self.monitor.as_deref()
     }
 
     /// For `ORIGINAL_DST`: the host of the address that the caller gave. `None` for other clusters.

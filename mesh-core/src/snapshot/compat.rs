@@ -6,13 +6,16 @@
 pub struct RequestCompat {
     /// What a gRPC caller is told when a timeout of the route or of the last try passes.
     pub grpc_timeout_status: GrpcTimeoutStatus,
+    /// Whether outlier detection may eject one host although that is more than the share allowed, where the settings do
+    /// not say (`always_eject_one_host`).
+    pub always_eject_one: AlwaysEjectOne,
 }
 
 impl RequestCompat {
     /// Strictly as Envoy does, in everything.
     #[must_use]
     pub const fn envoy() -> Self {
-        Self { grpc_timeout_status: GrpcTimeoutStatus::Envoy }
+        Self { grpc_timeout_status: GrpcTimeoutStatus::Envoy, always_eject_one: AlwaysEjectOne::Never }
     }
 }
 
@@ -24,4 +27,15 @@ pub enum GrpcTimeoutStatus {
     DeadlineExceeded,
     /// `UNAVAILABLE` (14), as Envoy answers.
     Envoy,
+}
+
+/// Whether one host is ejected however few there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
+pub enum AlwaysEjectOne {
+    /// One is: with the usual share of 10 % a service of two or three pods would never lose a bad one otherwise. So do
+    /// older releases of Envoy, and gRPC (A50).
+    #[default]
+    UnlessForbidden,
+    /// None is beyond the share, as in Envoy today.
+    Never,
 }

@@ -12,6 +12,7 @@ use super::filters::{FilterFactory, Filters};
 use super::listener::{HttpScope, Inbound, InboundChain, ListenerIndex, TableId, manager};
 use super::slots::Numbers;
 use super::{Cluster, RequestCompat, Snapshot, Table};
+use crate::engine::outlier_detection::Bell;
 use crate::engine::random::Random;
 use crate::engine::routing::{ClusterId, RouteTable};
 use crate::resource::cluster::{self as config, Discovery};
@@ -83,6 +84,7 @@ pub struct Compiler {
     /// Table names that the listeners hold.
     listener_tables: BTreeSet<String>,
     random: Random,
+    bell: Bell,
     filters: Filters,
 }
 
@@ -99,6 +101,7 @@ impl Compiler {
             eds_clusters: HashMap::new(),
             listener_tables: BTreeSet::new(),
             random: Random::from_seed(seed),
+            bell: Bell::default(),
             filters: Filters::default(),
         }
     }
@@ -117,6 +120,13 @@ impl Compiler {
         let mut current = (*self.current).clone();
         current.compat = compat;
         self.current = Arc::new(current);
+        self
+    }
+
+    /// Rings `bell` when requests find that a host answers badly. Default: nobody is told, and nobody is ejected.
+    #[must_use]
+    pub fn with_bell(mut self, bell: Bell) -> Self {
+        self.bell = bell;
         self
     }
 
@@ -220,7 +230,7 @@ impl Compiler {
 
     fn compiled(&mut self, id: ClusterId, config: Arc<config::Cluster>, before: Option<&Cluster>) -> Cluster {
         let assignment = self.assignment(&config).map(Arc::clone);
-        Cluster::compile(id, config, assignment, before, self.random.bits())
+        Cluster::compile(id, config, assignment, before, &self.bell, self.random.bits())
     }
 
     fn assignment(&self, config: &config::Cluster) -> Option<&Arc<ClusterLoadAssignment>> {

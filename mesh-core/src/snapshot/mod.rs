@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use self::cluster::Cluster;
-pub use self::compat::{GrpcTimeoutStatus, RequestCompat};
+pub use self::compat::{AlwaysEjectOne, GrpcTimeoutStatus, RequestCompat};
 pub use self::compiler::{Change, Compiler, Update};
 pub use self::filters::FilterFactory;
 pub use self::listener::{AcceptedConnection, HttpScope, InboundChain, TableId};

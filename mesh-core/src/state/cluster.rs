@@ -4,9 +4,9 @@
 //! one shared number, so that a limit is exact and not soft; the price is one contended cache line.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use super::Lane;
+use super::{Ejections, Lane};
 
 /// What a circuit breaker counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +47,8 @@ impl Slot {
 pub struct ClusterState {
     lanes: Box<[Arc<LaneCounts>]>,
     exact: [Padded; PRIORITIES * LOADS],
+    detected: AtomicBool,
+    ejections: Ejections,
 }
 
 #[derive(Debug, Default)]
@@ -120,7 +122,12 @@ impl Total {
 
 impl Default for ClusterState {
     fn default() -> Self {
-        Self { lanes: (0..Lane::COUNT).map(|_| Arc::default()).collect(), exact: Default::default() }
+        Self {
+            lanes: (0..Lane::COUNT).map(|_| Arc::default()).collect(),
+            exact: Default::default(),
+            detected: AtomicBool::new(false),
+            ejections: Ejections::default(),
+        }
     }
 }
 
@@ -131,6 +138,22 @@ impl ClusterState {
         let index = slot.index();
         let lanes = self.lanes.iter().map(|lane| lane.loads[index].load(Ordering::Relaxed));
         lanes.fold(self.exact[index].0.load(Ordering::Relaxed), u32::wrapping_add)
+    }
+
+    /// What outlier detection did here.
+    #[must_use]
+    pub const fn ejections(&self) -> &Ejections {
+        &self.ejections
+    }
+
+    /// Notes that some endpoint's outcomes want to be looked at; whether nobody had noted that yet.
+    pub(crate) fn raise_detected(&self) -> bool {
+        !self.detected.swap(true, Ordering::Release)
+    }
+
+    /// Whether that was noted since this was asked.
+    pub(crate) fn take_detected(&self) -> bool {
+        self.detected.load(Ordering::Relaxed) && self.detected.swap(false, Ordering::Acquire)
     }
 
     /// Admits one more unless `limit` are under way. The permit ends the count when it is dropped.

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::Outcomes;
+
 /// Requests under way and totals of one endpoint. One per (cluster, address).
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -13,6 +15,7 @@ pub struct EndpointState {
     found: AtomicU8,
     total: AtomicU64,
     errors: AtomicU64,
+    outcomes: Outcomes,
 }
 
 /// What was found out about an endpoint while it was used. Several may hold at once.
@@ -46,6 +49,12 @@ impl EndpointState {
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
+    }
+
+    /// What outlier detection counts of it.
+    #[must_use]
+    pub const fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
     }
 
     /// Notes that `finding` holds, or no longer does. Whether that changed anything.

@@ -5,10 +5,14 @@
 //! is spread over [`Lane`]s. No configuration lives here, no decisions are made here.
 
 mod cluster;
+mod ejections;
 mod endpoint;
+mod outcomes;
 
 pub use self::cluster::{Admission, ClusterCounts, ClusterState, Load, Slot, Total};
+pub use self::ejections::{EjectionCause, EjectionCounts, Ejections};
 pub use self::endpoint::{EndpointState, Finding, InFlight, Transport};
+pub use self::outcomes::{Origin, Outcomes, Streak, Volume};
 
 /// Which of a few counting lanes a caller uses: callers on different threads should pass different lanes.
 ///
