@@ -10,6 +10,7 @@ pub mod circuit_breaker;
 pub mod connect;
 pub mod filters;
 pub mod mirror;
+mod overdue;
 pub mod retry;
 pub mod route;
 pub mod timeout;

@@ -16,6 +16,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::overdue::overdue;
 use crate::body::{Deadline, DeadlineBody, IdleTimer, Timer, Upload, UploadBody};
 use crate::error::Error;
 
@@ -149,7 +150,7 @@ where
             stream: timeouts.stream.map(|limit| Timer::start(limit, None)),
             idle: timeouts.idle.map(|limit| IdleTimer::start(limit, upload)),
         });
-        ResponseFuture { inner: self.inner.call(request), deadline }
+        ResponseFuture { inner: Some(self.inner.call(request)), deadline }
     }
 }
 
@@ -157,8 +158,9 @@ pin_project! {
     /// The future of [`Timeout`].
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
+        // `None` when it has ended.
         #[pin]
-        inner: F,
+        inner: Option<F>,
         deadline: Option<Deadline>,
     }
 }
@@ -170,8 +172,9 @@ where
     type Output = Result<Response<DeadlineBody<RB>>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if let Poll::Ready(result) = this.inner.poll(cx) {
+        let mut this = self.project();
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Pending };
+        if let Poll::Ready(result) = inner.poll(cx) {
             let mut deadline = this.deadline.take();
             if let Some(deadline) = &mut deadline {
                 deadline.pass();
@@ -181,6 +184,10 @@ where
         if let Some(deadline) = this.deadline
             && let Poll::Ready(error) = deadline.poll_expired(cx)
         {
+            // The host did not answer within the route's timeout; that the stream is over or silent says nothing of it.
+            if matches!(error, Error::Timeout) {
+                overdue(|| this.inner.set(None));
+            }
             return Poll::Ready(Err(error));
         }
         Poll::Pending

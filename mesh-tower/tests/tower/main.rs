@@ -17,6 +17,7 @@ mod inbound;
 mod layers;
 mod mesh;
 mod mirrors;
+mod outcomes;
 mod pinning;
 mod probe;
 mod retries;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use mesh_core::exchange::{Sendable, Target, upgrade};
 use mesh_core::resource::cluster::UpstreamProtocol;
 use tower_service::Service;
 
+use super::overdue::is_overdue;
 use crate::body::{ReportedBody, UpstreamBody};
 use crate::error::{BoxError, Error};
 use crate::pool::{Connector, H1Lease, H1Pool, H2Stream, PoolBody, h2_reset};
@@ -64,14 +66,21 @@ where
                 };
                 if http2 {
                     match pool.h2.try_stream() {
-                        Some(stream) => send_h2(request, stream, &self.connector),
+                        Some(stream) => {
+                            target.report_connected();
+                            send_h2(request, stream, &self.connector)
+                        }
                         None => {
                             let (pool, waiting, connector) =
                                 (std::sync::Arc::clone(&pool.h2), target.clone(), self.connector.clone());
-                            State::Boxed(Box::pin(async move {
+                            let reached = Reached::of(&target);
+                            let connected = reached.clone();
+                            let future = Box::pin(async move {
                                 let stream = pool.stream(&waiting).await?;
+                                connected.note(&waiting);
                                 Exchange { state: send_h2(request, stream, &connector) }.await
-                            }))
+                            });
+                            State::Boxed { future, reached }
                         }
                     }
                 } else {
@@ -110,7 +119,11 @@ enum State<B> {
         lease: Option<H1Lease>,
         again: Option<(std::sync::Arc<H1Pool>, Target)>,
     },
-    Boxed(Boxed),
+    /// Waits for a connection first.
+    Boxed {
+        future: Boxed,
+        reached: Reached,
+    },
     Failed(Option<Error>),
 }
 
@@ -145,6 +158,50 @@ where
     }
 }
 
+impl<B> Drop for ResponseFuture<B> {
+    fn drop(&mut self) {
+        // A try that is given up has no outcome, unless it is given up because its time is over.
+        if let Some(target) = self.target.take()
+            && is_overdue()
+        {
+            target.report_timeout(self.exchange.is_on_its_way());
+        }
+    }
+}
+
+/// Whether a try that had to wait for a connection has one now. Known only where somebody judges the host by it.
+#[derive(Clone)]
+struct Reached(Option<std::sync::Arc<AtomicBool>>);
+
+impl Reached {
+    fn of(target: &Target) -> Self {
+        Self(target.cluster.monitor().map(|_| std::sync::Arc::default()))
+    }
+
+    fn note(&self, target: &Target) {
+        target.report_connected();
+        if let Some(reached) = &self.0 {
+            reached.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it has been noted.
+    fn is_noted(&self) -> bool {
+        self.0.as_ref().is_none_or(|reached| reached.load(Ordering::Relaxed))
+    }
+}
+
+impl<B> Exchange<B> {
+    /// Whether the host has been reached: a try that waits in our own queue is none of its business.
+    fn is_on_its_way(&self) -> bool {
+        match &self.state {
+            State::H2 { .. } | State::H1 { .. } => true,
+            State::Boxed { reached, .. } => reached.is_noted(),
+            State::Failed(_) => false,
+        }
+    }
+}
+
 impl<B> Future for Exchange<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -155,7 +212,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.state {
             State::Failed(error) => Poll::Ready(Err(error.take().unwrap_or(Error::NoHealthyHost))),
-            State::Boxed(future) => future.as_mut().poll(cx),
+            State::Boxed { future, .. } => future.as_mut().poll(cx),
             State::H1 { sending, lease, again } => {
                 let result = std::task::ready!(sending.as_mut().poll(cx)).map_err(unsent);
                 let (Some(lease), Some((pool, target))) = (lease.take(), again.take()) else {
@@ -164,7 +221,7 @@ where
                 match settle_h1(result, lease) {
                     Ok(settled) => Poll::Ready(settled),
                     Err(request) => {
-                        self.state = State::Boxed(Box::pin(send_h1(*request, pool, target)));
+                        self.state = wait_h1(*request, pool, target);
                         self.poll(cx)
                     }
                 }
@@ -208,7 +265,7 @@ impl<B> std::fmt::Debug for Exchange<B> {
         f.write_str(match self.state {
             State::H2 { .. } => "HTTP/2",
             State::H1 { .. } => "HTTP/1.1",
-            State::Boxed(_) => "boxed",
+            State::Boxed { .. } => "boxed",
             State::Failed(_) => "failed",
         })
     }
@@ -350,9 +407,10 @@ where
     into_h1(&mut head);
     let request = Request::from_parts(head, PoolBody::new(body.map_err(Into::into)));
     let again = (std::sync::Arc::clone(pool), target.clone());
-    let Some(mut lease) = pool.try_lease() else { return State::Boxed(Box::pin(send_h1(request, again.0, again.1))) };
+    let Some(mut lease) = pool.try_lease() else { return wait_h1(request, again.0, again.1) };
     match lease.sender() {
         Some(sender) => {
+            target.report_connected();
             let sending = Box::pin(sender.try_send_request(request));
             State::H1 { sending, lease: Some(lease), again: Some(again) }
         }
@@ -360,16 +418,24 @@ where
     }
 }
 
+/// Sends when there is a connection.
+fn wait_h1<B>(request: Request<PoolBody>, pool: std::sync::Arc<H1Pool>, target: Target) -> State<B> {
+    let reached = Reached::of(&target);
+    State::Boxed { future: Box::pin(send_h1(request, pool, target, reached.clone())), reached }
+}
+
 async fn send_h1(
     mut request: Request<PoolBody>,
     pool: std::sync::Arc<H1Pool>,
     target: Target,
+    reached: Reached,
 ) -> Result<Response<UpstreamBody>, Error> {
     loop {
         let mut lease = match pool.try_lease() {
             Some(lease) => lease,
             None => pool.lease(&target).await?,
         };
+        reached.note(&target);
         let Some(sender) = lease.sender() else { return Err(Error::NoHealthyHost) };
         let result = sender.try_send_request(request).await.map_err(unsent);
         match settle_h1(result, lease) {

@@ -20,6 +20,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
 
+use super::super::overdue::overdue;
 use super::Plan;
 use super::replay::{ReplayBody, Slot};
 use crate::body::{Timer, Upload};
@@ -120,6 +121,7 @@ where
                         Poll::Pending => {
                             let Some(limit) = limit else { return Poll::Pending };
                             std::task::ready!(limit.poll_expired(cx));
+                            overdue(|| this.state.set(State::Done));
                             Err(Error::TryTimeout)
                         }
                     };
