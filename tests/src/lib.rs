@@ -9,6 +9,7 @@
 pub mod compare;
 pub mod data;
 pub mod edge;
+pub mod lb;
 pub mod observed;
 pub mod run;
 pub mod upstream;
