@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
+use crate::object::LocalityLbSetting;
+
 /// Mesh-wide settings, with Istio's names and defaults.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MeshConfig {
     /// DNS suffix of Kubernetes services. Default `cluster.local`.
@@ -29,6 +31,8 @@ pub struct MeshConfig {
     pub default_destination_rule_export_to: Vec<String>,
     /// Whether clusters of plain HTTP ports are upgraded to HTTP/2 where no DestinationRule says. Default false.
     pub h2_upgrade: bool,
+    /// Which endpoints are preferred by place where no DestinationRule says. Default: near ones, as far as failing ones are found out.
+    pub locality_lb_setting: LocalityLbSetting,
     /// Behaviour that differs between Istio releases or from Istio.
     pub compat: Compat,
 }
@@ -47,6 +51,7 @@ impl Default for MeshConfig {
             default_virtual_service_export_to: all(),
             default_destination_rule_export_to: all(),
             h2_upgrade: false,
+            locality_lb_setting: LocalityLbSetting { enabled: Some(true), ..LocalityLbSetting::default() },
             compat: Compat::default(),
         }
     }

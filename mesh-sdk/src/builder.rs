@@ -98,6 +98,13 @@ impl MeshBuilder {
         self
     }
 
+    /// Where the workload runs, as `region/zone/subzone`, any of it empty: decides which endpoints are near. What the registry knows of
+    /// an endpoint at an address of the workload comes first. Default: unknown.
+    pub fn locality(mut self, locality: impl Into<String>) -> Self {
+        self.proxy.locality = locality.into();
+        self
+    }
+
     /// DNS suffix of Kubernetes services. Default `cluster.local`, or what [`mesh_config`](Self::mesh_config) says.
     pub fn cluster_domain(mut self, domain: impl Into<String>) -> Self {
         self.cluster_domain = Some(domain.into());

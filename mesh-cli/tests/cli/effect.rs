@@ -22,8 +22,8 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "MAGLEV is not in force, ROUND_ROBIN is used",
     ),
     (
-        "trafficPolicy: {loadBalancer: {localityLbSetting: {enabled: true}}}",
-        "locality load balancing has no effect yet",
+        "trafficPolicy: {loadBalancer: {localityLbSetting: {distribute: [{from: x, to: {y: 100}}]}}}",
+        "CommonLbConfig.locality_weighted_lb_config is not in force",
     ),
     ("trafficPolicy: {loadBalancer: {zoneAwareLbSetting: {enabled: true}}}", "zone aware routing has no effect yet"),
     (

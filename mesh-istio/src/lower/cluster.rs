@@ -1,6 +1,9 @@
 //! Outbound clusters: one for each port of each service and one for each of its subsets, and the two fixed ones.
 
 use mesh_proto::envoy::config::cluster::v3::Cluster;
+use mesh_proto::envoy::config::cluster::v3::cluster::common_lb_config::{
+    LocalityConfigSpecifier, LocalityWeightedLbConfig,
+};
 use mesh_proto::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy,
 };
@@ -13,17 +16,18 @@ use super::values::{ads, duration, istio_metadata, list, nested, object, seconds
 use super::{circuit_breakers, endpoint, load_balancer, names, outlier, protocol_options, tls};
 use crate::object::Subset;
 use crate::registry::{RegistryService, ServicePort, ServiceResolution};
-use crate::select::{EffectivePolicy, MergedRule, effective};
+use crate::select::{Caller, EffectivePolicy, MergedRule, effective};
 
 /// How long a passed-through connection may idle.
 const PASSTHROUGH_IDLE_SECONDS: u64 = 300;
 
 pub(super) fn outbound(scope: &Scope<'_>, clusters: &mut Vec<Cluster>, endpoints: &mut Vec<ClusterLoadAssignment>) {
+    let caller = scope.caller();
     for service in &scope.services {
         let rule = scope.rule(service);
         for port in &service.ports {
             let mut add = |subset: Option<&Subset>| {
-                if let Some((cluster, assignment)) = one(scope, service, port, rule, subset) {
+                if let Some((cluster, assignment)) = one(scope, service, port, rule, subset, &caller) {
                     clusters.push(cluster);
                     endpoints.extend(assignment);
                 }
@@ -44,6 +48,7 @@ fn one(
     port: &ServicePort,
     rule: Option<&MergedRule<'_>>,
     subset: Option<&Subset>,
+    caller: &Caller<'_>,
 ) -> Option<(Cluster, Option<ClusterLoadAssignment>)> {
     let subset_name = subset.map_or("", |subset| subset.name.as_str());
     let name = names::outbound_cluster(port.number, subset_name, &service.hostname);
@@ -55,8 +60,9 @@ fn one(
         ServiceResolution::Passthrough => DiscoveryType::OriginalDst,
     };
     let mut cluster = base(scope, &name, discovery);
-    let mut assignment =
-        Some(endpoint::assignment(scope, &name, service, port.number, subset.map(|subset| &subset.labels)));
+    let preference = scope.preference(service, &policy);
+    let labels = subset.map(|subset| &subset.labels);
+    let mut assignment = Some(endpoint::assignment(scope, &name, service, port.number, labels, &preference, caller));
     match discovery {
         DiscoveryType::Eds => {
             cluster.eds_cluster_config = Some(EdsClusterConfig { eds_config: Some(ads()), service_name: name });
@@ -75,6 +81,9 @@ fn one(
     apply_policy(scope, &mut cluster, &policy, port);
     cluster.common_lb_config = Some(CommonLbConfig {
         healthy_panic_threshold: Some(outlier::panic_threshold(policy.outlier_detection)),
+        locality_config_specifier: preference
+            .weighs_localities()
+            .then(|| LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig::default())),
         ..CommonLbConfig::default()
     });
     cluster.outlier_detection = policy.outlier_detection.map(|detection| outlier::lower(detection, &scope.mesh.compat));

@@ -1,6 +1,6 @@
 //! Endpoints of a cluster: grouped by locality, in the order of the localities' names.
 //!
-//! Priorities by locality have no effect yet: all groups have the first.
+//! Which groups come first is decided in `select`.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use mesh_proto::envoy::config::endpoint::v3::{
 use super::scope::Scope;
 use super::values::{address, object, text, u32_value};
 use crate::registry::{Endpoint, RegistryService};
-use crate::select::labels_match;
+use crate::select::{Caller, LocalityGroup, LocalityPreference, labels_match};
 
 /// The assignment of one cluster: endpoints of a port that have all labels of the subset.
 pub(super) fn assignment(
@@ -21,32 +21,28 @@ pub(super) fn assignment(
     service: &RegistryService,
     port: u32,
     subset: Option<&BTreeMap<String, String>>,
+    preference: &LocalityPreference<'_>,
+    caller: &Caller<'_>,
 ) -> ClusterLoadAssignment {
-    let mut localities: BTreeMap<&str, Vec<LbEndpoint>> = BTreeMap::new();
-    for endpoint in &service.endpoints {
-        if endpoint.service_port == port && subset.is_none_or(|labels| labels_match(labels, &endpoint.labels)) {
-            localities.entry(&endpoint.locality).or_default().push(lower(scope, endpoint));
-        }
-    }
+    let chosen = service.endpoints.iter().filter(|endpoint| {
+        endpoint.service_port == port && subset.is_none_or(|labels| labels_match(labels, &endpoint.labels))
+    });
     ClusterLoadAssignment {
         cluster_name: name.to_owned(),
-        endpoints: localities.into_iter().map(|(name, endpoints)| group(name, endpoints)).collect(),
+        endpoints: preference.groups(chosen, caller).iter().map(|one| group(scope, one)).collect(),
         ..ClusterLoadAssignment::default()
     }
 }
 
-fn group(locality: &str, lb_endpoints: Vec<LbEndpoint>) -> LocalityLbEndpoints {
-    let mut parts = locality.splitn(3, '/').map(str::to_owned);
+fn group(scope: &Scope<'_>, group: &LocalityGroup<'_>) -> LocalityLbEndpoints {
+    let mut parts = group.locality.splitn(3, '/').map(str::to_owned);
     let mut part = || parts.next().unwrap_or_default();
     let locality = Locality { region: part(), zone: part(), sub_zone: part() };
-    let weight = lb_endpoints
-        .iter()
-        .filter_map(|endpoint| endpoint.load_balancing_weight.as_ref())
-        .fold(0u32, |sum, weight| sum.saturating_add(weight.value));
     LocalityLbEndpoints {
         locality: Some(locality),
-        lb_endpoints,
-        load_balancing_weight: u32_value(weight),
+        lb_endpoints: group.endpoints.iter().map(|endpoint| lower(scope, endpoint)).collect(),
+        load_balancing_weight: u32_value(group.weight),
+        priority: group.priority,
         ..LocalityLbEndpoints::default()
     }
 }

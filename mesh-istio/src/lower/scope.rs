@@ -9,7 +9,9 @@ use crate::object::Destination;
 use crate::proxy::ProxyContext;
 use crate::registry::{Registry, RegistryService};
 use crate::select::gateway::MESH;
-use crate::select::{self, BoundVirtualService, DestinationRules, EffectivePolicy, MergedRule, host};
+use crate::select::{
+    self, BoundVirtualService, Caller, DestinationRules, EffectivePolicy, LocalityPreference, MergedRule, host,
+};
 use crate::world::World;
 
 pub(super) struct Scope<'a> {
@@ -49,6 +51,26 @@ impl<'a> Scope<'a> {
     /// The DestinationRule that holds for calls of the proxy to a service.
     pub(super) fn rule(&self, service: &RegistryService) -> Option<&MergedRule<'a>> {
         self.rules.find(service, &self.proxy.namespace, &self.proxy.labels)
+    }
+
+    /// The proxy, as far as places are concerned. What the registry knows of its own endpoints comes before what it says itself.
+    pub(super) fn caller(&self) -> Caller<'a> {
+        let endpoints = self.registry.services().iter().flat_map(|service| &service.endpoints);
+        let own = |address: &str| self.proxy.ips.iter().any(|ip| ip.to_string() == address);
+        let known = endpoints
+            .filter(|endpoint| own(&endpoint.address))
+            .map(|endpoint| endpoint.locality.as_str())
+            .find(|locality| !locality.is_empty());
+        Caller::new(known.unwrap_or(&self.proxy.locality), &self.proxy.labels, &self.proxy.cluster_id)
+    }
+
+    /// Which endpoints of a service the proxy prefers by place.
+    pub(super) fn preference<'b>(
+        &'b self,
+        service: &RegistryService,
+        policy: &EffectivePolicy<'b>,
+    ) -> LocalityPreference<'b> {
+        select::locality_preference(self.mesh, policy.load_balancer, service, policy.outlier_detection.is_some())
     }
 
     /// The host that a destination in an object of `namespace` means.

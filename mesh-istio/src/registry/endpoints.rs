@@ -14,6 +14,9 @@ pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// The label (and its value) by which a workload says that it expects mutual TLS.
 const TLS_MODE: &str = "security.istio.io/tlsMode";
 const LOCALITY_LABEL: &str = "istio-locality";
+/// Labels of nodes, which Kubernetes copies to pods.
+const REGION_LABEL: &str = "topology.kubernetes.io/region";
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// Everything that can be an endpoint.
 pub(super) struct Workloads<'a> {
@@ -101,6 +104,7 @@ pub(super) fn of_entry(
         weight: entry.weight.max(1),
         workload,
         namespace: namespace.to_owned(),
+        node: String::new(),
         service_account: entry.service_account.clone(),
         mesh_tls,
     }
@@ -118,7 +122,14 @@ pub(super) fn of_pod(
         // Slashes cannot stand in a label: dots do.
         Some(text) if text.contains('/') => text.clone(),
         Some(text) => text.replace('.', "/"),
-        None => zone.map(|zone| format!("/{zone}")).unwrap_or_default(),
+        None => {
+            let label = |key: &str| labels.get(key).map_or("", String::as_str);
+            match (label(REGION_LABEL), zone.unwrap_or_else(|| label(ZONE_LABEL))) {
+                ("", "") => String::new(),
+                (region, "") => region.to_owned(),
+                (region, zone) => format!("{region}/{zone}"),
+            }
+        }
     };
     Endpoint {
         address: address.to_owned(),
@@ -130,6 +141,7 @@ pub(super) fn of_pod(
         weight: 1,
         workload: pod.map(|(object, _)| object.id.name.clone()).unwrap_or_default(),
         namespace: namespace.to_owned(),
+        node: String::new(),
         service_account: pod.map(|(_, pod)| pod.service_account.clone()).unwrap_or_default(),
     }
 }

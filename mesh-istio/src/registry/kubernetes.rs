@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use super::endpoints::{Workloads, of_entry, of_pod};
-use super::{Endpoint, Protocol, Provider, RegistryService, ServicePort, ServiceResolution};
+use super::{Endpoint, Protocol, Provider, RegistryService, ServicePort, ServiceResolution, TrafficDistribution};
 use crate::mesh_config::MeshConfig;
 use crate::object::{EndpointConditions, Object, Service};
 
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
+const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
 const SERVICE_ACCOUNTS: &str = "alpha.istio.io/kubernetes-serviceaccounts";
 const CANONICAL_SERVICE_ACCOUNTS: &str = "alpha.istio.io/canonical-serviceaccounts";
 
@@ -57,6 +58,7 @@ pub(super) fn service(
         addresses,
         resolution: ServiceResolution::ClientSide,
         external: false,
+        traffic_distribution: traffic_distribution(object, spec),
         headless,
         export_to: list(EXPORT_TO),
         subject_alt_names,
@@ -64,6 +66,17 @@ pub(super) fn service(
         ports,
         object: object.clone(),
     })
+}
+
+/// The annotation beside the field is Istio's older form, and wins.
+fn traffic_distribution(object: &Object, spec: &Service) -> TrafficDistribution {
+    annotated_distribution(object)
+        .or_else(|| TrafficDistribution::parse(&spec.traffic_distribution))
+        .unwrap_or_default()
+}
+
+pub(super) fn annotated_distribution(object: &Object) -> Option<TrafficDistribution> {
+    object.annotations.get(TRAFFIC_DISTRIBUTION).and_then(|text| TrafficDistribution::parse(text))
 }
 
 fn endpoints(object: &Object, spec: &Service, ports: &[ServicePort], workloads: &Workloads<'_>) -> Vec<Endpoint> {
@@ -88,7 +101,8 @@ fn endpoints(object: &Object, spec: &Service, ports: &[ServicePort], workloads: 
                 for address in &endpoint.addresses {
                     let pod = workloads.pod(namespace, pod_name, address);
                     let found = of_pod(address, pod, endpoint.zone.as_deref(), namespace);
-                    out.push(Endpoint { port: number, service_port: port.number, ..found });
+                    let node = endpoint.node_name.clone().unwrap_or_default();
+                    out.push(Endpoint { port: number, service_port: port.number, node, ..found });
                 }
             }
         }

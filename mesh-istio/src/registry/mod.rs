@@ -43,6 +43,8 @@ pub struct RegistryService {
     pub resolution: ServiceResolution,
     /// Outside of the mesh.
     pub external: bool,
+    /// Which endpoints it prefers by itself.
+    pub traffic_distribution: TrafficDistribution,
     /// Headless: callers may also name single pods.
     pub headless: bool,
     /// Namespaces that may see it; empty: the mesh's default.
@@ -89,6 +91,32 @@ pub enum ServiceResolution {
     Passthrough,
 }
 
+/// Which of its endpoints a service wants to be preferred: Kubernetes' `trafficDistribution`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrafficDistribution {
+    /// None of them.
+    #[default]
+    Any,
+    /// Those in the caller's zone, then those in its region.
+    PreferSameZone,
+    /// Those on the caller's node, then those near.
+    PreferSameNode,
+}
+
+impl TrafficDistribution {
+    /// Kubernetes' word for it; `None` when it is not one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "" => Some(Self::Any),
+            "PreferClose" | "PreferSameZone" => Some(Self::PreferSameZone),
+            "PreferSameNode" => Some(Self::PreferSameNode),
+            _ => None,
+        }
+    }
+}
+
 /// One endpoint of one port of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -108,6 +136,8 @@ pub struct Endpoint {
     pub workload: String,
     /// Namespace of the workload.
     pub namespace: String,
+    /// Node it runs on; empty when unknown.
+    pub node: String,
     /// Service account; empty when unknown.
     pub service_account: String,
     /// Whether it expects the mesh's mutual TLS.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::endpoints::{Workloads, of_entry, of_pod};
-use super::kubernetes::deduplicated;
+use super::kubernetes::{annotated_distribution, deduplicated};
 use super::{Endpoint, Protocol, Provider, RegistryService, ServicePort, ServiceResolution};
 use crate::object::{Location, Object, Resolution, ServiceEntry, ServiceEntryPort, WorkloadEntry};
 
@@ -41,6 +41,7 @@ pub(super) fn services(object: &Arc<Object>, spec: &ServiceEntry, workloads: &Wo
             ports: ports.clone(),
             resolution,
             external: spec.location == Location::MeshExternal,
+            traffic_distribution: annotated_distribution(object).unwrap_or_default(),
             headless: false,
             export_to: spec.export_to.clone(),
             subject_alt_names: spec.subject_alt_names.clone(),

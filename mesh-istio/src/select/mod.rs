@@ -1,4 +1,5 @@
-//! Who is affected by what: visibility, precedence, most specific hosts, merging, layering.
+//! Who is affected by what: visibility, precedence, most specific hosts, merging, layering,
+//! preference by place.
 //!
 //! Decisions only: nothing here builds a message. Follows Istio's `exportTo` rules, its choice of VirtualService by host, and its look-up
 //! and merging of DestinationRules.
@@ -9,11 +10,13 @@ pub(crate) mod delegate;
 pub mod gateway;
 
 mod destination_rule;
+mod locality;
 mod policy;
 mod virtual_service;
 mod visible;
 
 pub use destination_rule::{DestinationRules, MergedRule};
+pub use locality::{Caller, LocalityGroup, LocalityPreference, Place, locality_preference};
 pub use policy::{EffectivePolicy, effective};
 pub use virtual_service::{BoundVirtualService, is_bound, virtual_services};
 pub use visible::{is_exported, services};

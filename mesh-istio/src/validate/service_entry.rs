@@ -5,7 +5,7 @@
 use super::{Rules, names, workload_entry};
 use crate::finding::code;
 use crate::object::{Resolution, Service, ServiceEntry};
-use crate::registry::Protocol;
+use crate::registry::{Protocol, TrafficDistribution};
 
 pub(super) fn check(rules: &mut Rules<'_>, spec: &ServiceEntry) {
     hosts(rules, spec);
@@ -205,8 +205,9 @@ pub(super) fn check_kubernetes(rules: &mut Rules<'_>, spec: &Service) {
             );
         }
     }
-    if !spec.traffic_distribution.is_empty() {
-        rules.not_in_force("spec.trafficDistribution", "preference of near endpoints has no effect yet");
+    if TrafficDistribution::parse(&spec.traffic_distribution).is_none() {
+        let reason = format!("{:?}: must be PreferClose, PreferSameZone or PreferSameNode", spec.traffic_distribution);
+        rules.refuse(code::INVALID_VALUE, "spec.trafficDistribution", reason);
     }
     if spec.internal_traffic_policy == "Local" {
         rules.not_in_force("spec.internalTrafficPolicy", "Local has no effect yet: endpoints of every node are used");

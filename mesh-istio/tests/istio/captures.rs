@@ -34,8 +34,6 @@ const LATER_FIELDS: &[(&str, &str)] = &[
     ("requestIdExtension", "tracing: sampling by request id"),
     ("accessLog", "access logs"),
     ("typedDnsResolverConfig", "a setting of Envoy's resolver; ours is the platform's"),
-    ("priority", "locality load balancing"),
-    ("localityWeightedLbConfig", "locality load balancing"),
 ];
 
 fn workload(app: &str, ip: &str) -> ProxyContext {

@@ -178,17 +178,8 @@ fn rules_of_services_refuse_and_report() {
     assert_eq!(refused("ports: [{port: 80, name: a}, {port: 80, name: b, protocol: UDP}]"), Vec::<String>::new());
     assert_eq!(refused("ports: [{port: 80}, {port: 81, name: b}]"), ["REQUIRED spec.ports[0].name"]);
     assert_eq!(
-        said(
-            &service(
-                "trafficDistribution: PreferClose, internalTrafficPolicy: Local, externalName: x, type: ExternalName"
-            ),
-            Severity::NotInForce
-        ),
-        [
-            "FIELD_NOT_IN_FORCE spec.trafficDistribution",
-            "FIELD_NOT_IN_FORCE spec.internalTrafficPolicy",
-            "FIELD_NOT_IN_FORCE spec.externalName"
-        ]
+        said(&service("internalTrafficPolicy: Local, externalName: x, type: ExternalName"), Severity::NotInForce),
+        ["FIELD_NOT_IN_FORCE spec.internalTrafficPolicy", "FIELD_NOT_IN_FORCE spec.externalName"]
     );
 }
 

@@ -1,8 +1,9 @@
 //! How an endpoint is chosen: algorithms, hash keys, slow start, localities.
 
 use super::super::{Rules, names};
+use super::locality;
 use crate::finding::code;
-use crate::object::{ConsistentHashLb, LoadBalancerSettings, LocalityLbSetting, SimpleLb};
+use crate::object::{ConsistentHashLb, LoadBalancerSettings, SimpleLb};
 
 pub(super) fn load_balancer(
     rules: &mut Rules<'_>,
@@ -51,8 +52,8 @@ pub(super) fn load_balancer(
             "slow start works with ROUND_ROBIN and LEAST_REQUEST only",
         );
     }
-    if let Some(locality) = &settings.locality_lb_setting {
-        locality_lb(rules, &format!("{at}.localityLbSetting"), locality, outlier_detection);
+    if let Some(setting) = &settings.locality_lb_setting {
+        locality::check(rules, &format!("{at}.localityLbSetting"), setting, outlier_detection);
     }
     if let Some(zone) = &settings.zone_aware_lb_setting {
         let at = format!("{at}.zoneAwareLbSetting");
@@ -130,33 +131,4 @@ fn consistent_hash(rules: &mut Rules<'_>, at: &str, hash: &ConsistentHashLb) {
 fn is_prime(number: u64) -> bool {
     number >= 2
         && (2..).take_while(|divisor| divisor * divisor <= number).all(|divisor| !number.is_multiple_of(divisor))
-}
-
-fn locality_lb(rules: &mut Rules<'_>, at: &str, setting: &LocalityLbSetting, outlier_detection: bool) {
-    if !setting.distribute.is_empty() && (!setting.failover.is_empty() || !setting.failover_priority.is_empty()) {
-        rules.refuse(code::EXCLUSIVE, at, "distribute is not allowed together with failover and failoverPriority");
-    }
-    for (index, distribute) in setting.distribute.iter().enumerate() {
-        let sum: u64 = distribute.to.values().map(|weight| u64::from(*weight)).sum();
-        if sum != 100 || distribute.to.values().any(|weight| !(1..=100).contains(weight)) {
-            rules.refuse(
-                code::BAD_WEIGHT,
-                &format!("{at}.distribute[{index}].to"),
-                format!("weights must be 1 to 100 and add up to 100, not {sum}"),
-            );
-        }
-    }
-    for (index, failover) in setting.failover.iter().enumerate() {
-        let at = format!("{at}.failover[{index}]");
-        if failover.from == failover.to {
-            rules.refuse(code::INVALID_VALUE, &at, "from and to must differ");
-        }
-        if [&failover.from, &failover.to].iter().any(|region| region.contains(['/', '*'])) {
-            rules.refuse(code::INVALID_VALUE, &at, "regions only: no / and no *");
-        }
-    }
-    if (!setting.failover.is_empty() || !setting.failover_priority.is_empty()) && !outlier_detection {
-        rules.warn(code::INEFFECTIVE, at, "failover has no effect without outlierDetection");
-    }
-    rules.not_in_force(at, "locality load balancing has no effect yet");
 }

@@ -5,6 +5,7 @@
 
 pub(super) mod connections;
 mod load_balancer;
+mod locality;
 
 use super::{Rules, names};
 use crate::finding::code;
