@@ -153,6 +153,23 @@ fn the_router_must_be_there_and_last() {
 }
 
 #[test]
+fn upstream_filters_of_the_router_are_refused_unless_they_are_the_codec() {
+    let with = |kind: &str| {
+        let filter = json!({ "name": "f", "typed_config": { "@type": kind } });
+        let router = json!({ "@type": type_url::ROUTER, "upstream_http_filters": [filter] });
+        with_manager(json!({ "http_filters": [{ "name": "envoy.filters.http.router", "typed_config": router }] }))
+    };
+    assert_eq!(
+        refusal(&with(type_url::CORS)),
+        format!(
+            "{MANAGER}.http_filters[0].typed_config.upstream_http_filters[0]: upstream HTTP filter \"f\" is not supported"
+        )
+    );
+    let codec = "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
+    assert!(decode(&with(codec)).is_ok());
+}
+
+#[test]
 fn chains_that_would_take_or_let_through_too_much_are_refused() {
     let http = json!([{ "name": "http", "typed_config": manager(json!({})) }]);
     let with = |fields: Json| refusal(&listener(json!([merge(chain(http.clone()), fields)])));

@@ -24,7 +24,7 @@ pub struct RouteTimeouts {
     pub max_stream_duration: Option<Duration>,
     /// `max_stream_duration.grpc_timeout_header_max`: honour `grpc-timeout` up to this (zero: any).
     pub grpc_timeout_header_max: Option<Duration>,
-    /// `max_stream_duration.grpc_timeout_header_offset`, taken off the header's value.
+    /// `max_stream_duration.grpc_timeout_header_offset`, taken off the header's value, up to the maximum.
     pub grpc_timeout_header_offset: Option<Duration>,
     /// `max_grpc_timeout` (deprecated): as `grpc_timeout_header_max`, but a route timeout.
     pub max_grpc_timeout: Option<Duration>,
@@ -48,6 +48,36 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// Whether `response` came from a gRPC deadline, and must be sent on as `grpc-timeout`.
     pub from_grpc: bool,
+    /// Whether a try that takes longer than `per_try` goes on while the next one runs (`hedge_on_per_try_timeout`).
+    pub hedge: bool,
+}
+
+impl Timeouts {
+    /// The time that the upstream has for a try, when this much is `left` of the whole; `None` is any.
+    ///
+    /// Never nothing at all, which would mean no limit: a millisecond at least.
+    #[must_use]
+    pub fn expected(&self, left: Option<Duration>) -> Option<Duration> {
+        // With hedging a try may take as long as the whole.
+        let per_try = self.per_try.filter(|_| !self.hedge);
+        let expected = match (left, per_try) {
+            (Some(left), Some(per_try)) => left.min(per_try),
+            (left, per_try) => left.or(per_try)?,
+        };
+        Some(expected.max(Duration::from_millis(1)))
+    }
+
+    /// The same with a limit for the whole that the request asked for, and one for each try; zero is none.
+    #[must_use]
+    pub fn with_asked(self, whole: Option<Duration>, per_try: Option<Duration>) -> Self {
+        let response = whole.map_or(self.response, set);
+        Self { response, per_try: shorter(per_try, response), ..self }
+    }
+}
+
+/// The limit of a try, if there is one and it is shorter than the whole: it never fires first otherwise.
+fn shorter(per_try: Option<Duration>, whole: Option<Duration>) -> Option<Duration> {
+    per_try.and_then(set).filter(|per_try| whole.is_none_or(|whole| *per_try < whole))
 }
 
 impl Default for RouteTimeouts {
@@ -78,26 +108,25 @@ impl RouteTimeouts {
         if self.max_grpc_timeout.is_some() || self.grpc_timeout_header_max.is_some() {
             let header = grpc_timeout.and_then(parse_grpc_timeout);
             if let Some(max) = self.max_grpc_timeout
-                && (header.is_some() || grpc)
+                && grpc
             {
-                response = effective(header, max, self.grpc_timeout_offset);
+                response = route_deadline(header, max, self.grpc_timeout_offset);
                 from_grpc = true;
             }
             if let Some(max) = self.grpc_timeout_header_max
-                && header.is_some()
+                && let Some(header) = header
             {
-                stream = effective(header, max, self.grpc_timeout_header_offset);
+                stream = Some(stream_deadline(header, max, self.grpc_timeout_header_offset));
             }
         }
-        // A try timeout that is not shorter than the whole never fires first.
-        let per_try = per_try.and_then(set).filter(|per_try| response.is_none_or(|whole| *per_try < whole));
-        Timeouts { response, stream, per_try, idle: self.idle_timeout.and_then(set), from_grpc }
+        let per_try = shorter(per_try, response);
+        Timeouts { response, stream, per_try, idle: self.idle_timeout.and_then(set), from_grpc, hedge: false }
     }
 }
 
-/// The smaller of header and maximum, where a maximum of zero is none and no header means the maximum.
-fn effective(header: Option<Duration>, max: Duration, offset: Option<Duration>) -> Option<Duration> {
-    let header = header.map(|value| match offset {
+/// The smaller of header and maximum, where zero is none and no header means the maximum.
+fn route_deadline(header: Option<Duration>, max: Duration, offset: Option<Duration>) -> Option<Duration> {
+    let header = header.and_then(set).map(|value| match offset {
         // An offset that would leave nothing is not applied.
         Some(offset) if value > offset => value - offset,
         _ => value,
@@ -106,6 +135,12 @@ fn effective(header: Option<Duration>, max: Duration, offset: Option<Duration>) 
         (Some(header), Some(max)) => Some(header.min(max)),
         (header, max) => header.or(max),
     }
+}
+
+/// The header up to the maximum, where a maximum of zero is none; the offset comes off that, and may leave nothing.
+fn stream_deadline(header: Duration, max: Duration, offset: Option<Duration>) -> Duration {
+    let capped = set(max).map_or(header, |max| header.min(max));
+    capped.saturating_sub(offset.unwrap_or_default())
 }
 
 fn set(duration: Duration) -> Option<Duration> {
@@ -189,6 +224,59 @@ mod tests {
         };
         assert_eq!(route.decide(header(Some("1S")).as_ref(), true, None).response, Some(Duration::from_millis(900)));
         assert_eq!(route.decide(header(Some("50m")).as_ref(), true, None).response, Some(Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn the_offset_of_a_stream_comes_off_the_capped_value_and_may_leave_nothing() {
+        let route = |max, offset| RouteTimeouts {
+            grpc_timeout_header_max: Some(Duration::from_millis(max)),
+            grpc_timeout_header_offset: Some(Duration::from_millis(offset)),
+            ..RouteTimeouts::UNSET
+        };
+        for (max, offset, sent, expected) in
+            [(0, 100, "1S", 900), (500, 100, "1S", 400), (0, 100, "50m", 0), (500, 600, "1S", 0), (0, 0, "0m", 0)]
+        {
+            let timeouts = route(max, offset).decide(header(Some(sent)).as_ref(), true, None);
+            assert_eq!(timeouts.stream, Some(Duration::from_millis(expected)), "{max} {offset} {sent}");
+        }
+        assert_eq!(route(500, 100).decide(None, true, None).stream, None, "without the header it does not apply");
+    }
+
+    #[test]
+    fn the_older_deadline_is_for_grpc_callers_and_a_header_of_zero_is_none() {
+        let route =
+            RouteTimeouts { timeout: Some(SECOND), max_grpc_timeout: Some(Duration::ZERO), ..RouteTimeouts::UNSET };
+        assert_eq!(route.decide(header(Some("5S")).as_ref(), false, None).response, Some(SECOND));
+        assert_eq!(route.decide(header(Some("0S")).as_ref(), true, None).response, None);
+    }
+
+    #[test]
+    fn the_upstream_is_told_the_shortest_limit_and_never_none() {
+        let timeouts = Timeouts { response: Some(10 * SECOND), per_try: Some(4 * SECOND), ..Timeouts::default() };
+        for (left, hedge, expected) in [
+            (Some(10 * SECOND), false, Some(4 * SECOND)),
+            (Some(3 * SECOND), false, Some(3 * SECOND)),
+            (Some(10 * SECOND), true, Some(10 * SECOND)),
+            (Some(Duration::ZERO), false, Some(Duration::from_millis(1))),
+            (None, false, Some(4 * SECOND)),
+            (None, true, None),
+        ] {
+            assert_eq!(Timeouts { hedge, ..timeouts }.expected(left), expected, "{left:?}, hedging {hedge}");
+        }
+    }
+
+    #[test]
+    fn what_a_request_asks_for_replaces_the_routes_limits_and_zero_is_none() {
+        let route = Timeouts { response: Some(10 * SECOND), per_try: Some(4 * SECOND), ..Timeouts::default() };
+        let asked = |whole, per_try| {
+            let timeouts = route.with_asked(whole, per_try);
+            (timeouts.response, timeouts.per_try)
+        };
+        assert_eq!(asked(None, Some(SECOND)), (Some(10 * SECOND), Some(SECOND)));
+        assert_eq!(asked(Some(Duration::ZERO), Some(20 * SECOND)), (None, Some(20 * SECOND)));
+        assert_eq!(asked(Some(SECOND), Some(SECOND)), (Some(SECOND), None));
+        assert_eq!(asked(Some(SECOND), Some(Duration::ZERO)), (Some(SECOND), None));
+        assert_eq!(asked(Some(Duration::MAX), Some(Duration::MAX)), (Some(Duration::MAX), None));
     }
 
     #[test]

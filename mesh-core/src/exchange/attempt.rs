@@ -6,19 +6,19 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Request, request};
+use http::{HeaderMap, HeaderValue, Request, request};
 use smallvec::SmallVec;
 
-use super::Upstream;
-use super::outbound::{Place, authority, port_of, table};
-use super::reserved::{self, Overrides};
+use super::outbound::{Place, authority, port_of, send_deadline, table};
+use super::overrides::{Manner, Overrides};
+use super::{Upstream, reserved};
 use crate::engine::facts;
 use crate::engine::load_balancing::{Host, HostIndex};
 use crate::engine::outlier_detection::{Monitor, Observation};
 use crate::engine::random::Random;
 use crate::engine::retry::{Outcome, Reset, Retry};
 use crate::engine::routing::ClusterId;
-use crate::engine::timeout::{self, Timeouts};
+use crate::engine::timeout::Timeouts;
 use crate::resource::endpoint::Address;
 use crate::resource::route::RoutingPriority;
 use crate::snapshot::{Cluster, Pin};
@@ -47,6 +47,15 @@ pub struct AttemptPlan {
     pub(super) overrides: Option<Box<Overrides>>,
     pub(super) grpc: bool,
     pub(super) count_attempts: bool,
+}
+
+/// What was before a try that is not the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// How long ago the request was accepted.
+    pub elapsed: Duration,
+    /// Whether the try before took too long.
+    pub timed_out: bool,
 }
 
 /// One try.
@@ -151,7 +160,7 @@ impl AttemptPlan {
     /// The retry policy in force: the route's, unless the request brought its own.
     #[must_use]
     pub fn retry(&self) -> Option<&Retry> {
-        if let Some(retry) = self.overrides.as_ref().and_then(|one| one.retry.as_ref()) {
+        if let Some(retry) = self.overrides.as_ref().and_then(|one| one.retry()) {
             return Some(retry);
         }
         table(&self.pin, self.place)?.routes.route(self.place.decision).retry().map(|retry| &**retry)
@@ -201,18 +210,15 @@ impl AttemptPlan {
         Some(admission)
     }
 
-    /// The next try with this request; `remaining` is what is left of the whole, on retries.
+    /// The first try with this request, or another one after `before`.
     #[inline]
-    pub fn attempt<B>(&mut self, mut request: Request<B>, remaining: Option<Duration>) -> Attempt<B> {
+    pub fn attempt<B>(&mut self, mut request: Request<B>, before: Option<Before>) -> Attempt<B> {
         self.attempts += 1;
         if self.count_attempts {
             request.headers_mut().insert(reserved::ATTEMPT_COUNT, reserved::count(self.attempts));
         }
-        if self.attempts > 1
-            && let Some(remaining) = remaining
-        {
-            let expected = self.timeouts.per_try.map_or(remaining, |per_try| per_try.min(remaining));
-            request.headers_mut().insert(timeout::EXPECTED_TIMEOUT, millis(expected));
+        if let Some(before) = before {
+            self.tell_again(request.headers_mut(), before);
         }
         Attempt {
             request,
@@ -226,6 +232,18 @@ impl AttemptPlan {
             grpc: self.grpc,
             tried: self.tried.clone(),
             avoid: if self.attempts > 1 { self.retry().map_or(0, Retry::host_attempts) } else { 0 },
+        }
+    }
+
+    /// Tells the upstream what is different about another try.
+    #[cold]
+    fn tell_again(&self, headers: &mut HeaderMap, before: Before) {
+        let manner = self.overrides.as_ref().map_or(Manner::default(), |one| one.manner());
+        let left = self.timeouts.response.map(|whole| whole.saturating_sub(before.elapsed));
+        send_deadline(headers, &self.timeouts, left, manner);
+        if table(&self.pin, self.place).is_some_and(|one| one.routes.includes_is_timeout_retry(self.place.decision)) {
+            let value = if before.timed_out { "true" } else { "false" };
+            headers.insert(reserved::IS_TIMEOUT_RETRY, HeaderValue::from_static(value));
         }
     }
 

@@ -6,6 +6,7 @@ use http::Request;
 
 use super::filters::{FilterExit, FilterOutcome};
 use super::outbound::{Answered, Flight, Place};
+use super::overrides::Manner;
 use super::responder::{KeptHead, Responder};
 use crate::engine::facts::ConnectionFacts;
 use crate::engine::filter::{DynamicMetadata, FilterSet};
@@ -21,6 +22,7 @@ pub struct Leg<B> {
     pub(super) filters: Option<Arc<FilterSet>>,
     /// The connection that it came by; `None` for a request made in this process.
     pub(super) connection: Option<Arc<ConnectionFacts>>,
+    pub(super) manner: Manner,
 }
 
 impl<B> Leg<B> {
@@ -32,6 +34,7 @@ impl<B> Leg<B> {
             grpc: self.grpc,
             head: self.head.clone(),
             connection: self.connection.clone(),
+            manner: self.manner,
         }
     }
 
@@ -45,6 +48,7 @@ impl<B> Leg<B> {
             head: self.head,
             filters: self.filters,
             connection: self.connection,
+            manner: self.manner,
         }
     }
 }

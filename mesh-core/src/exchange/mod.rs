@@ -19,12 +19,13 @@ pub mod inbound;
 mod leg;
 mod mirror;
 pub mod outbound;
+mod overrides;
 pub mod reserved;
 mod responder;
 pub mod upgrade;
 mod upstream;
 
-pub use self::attempt::{Attempt, AttemptPlan, Filtered, Load, Picked, Sendable, Target, Unpicked};
+pub use self::attempt::{Attempt, AttemptPlan, Before, Filtered, Load, Picked, Sendable, Target, Unpicked};
 pub use self::leg::{Leg, Passage};
 pub use self::mirror::{Fork, LONGEST_COPY, Lost};
 pub use self::outbound::{Accepted, Answered, Responder, Routed};

@@ -6,15 +6,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 
 use super::attempt::{AttemptPlan, Filtered, millis};
 use super::filters::{self, FilterExit, FilterOutcome};
 use super::leg::{Leg, Passage};
-use super::reserved::{self, Overrides};
+use super::overrides::{Manner, Overrides};
 pub use super::responder::Responder;
 use super::responder::{KeptHead, in_process, keep_head, place_for_head};
-use super::upgrade;
+use super::{reserved, upgrade};
 use crate::engine::facts::{ConnectionFacts, RequestFacts};
 use crate::engine::filter::{DynamicMetadata, FilterSet, RouteConfigs};
 use crate::engine::headers::FormatContext;
@@ -109,8 +109,11 @@ impl<B> Accepted<B> {
         if let Err(reply) = reserved::prepare_path(&mut self.request, scope.manager.path) {
             return Err(answered(*reply));
         }
-        let overrides =
-            if scanned.reserved { reserved::take(self.request.headers_mut(), &scope.manager) } else { None };
+        let overrides = if scanned.reserved || scope.manager.suppress_envoy_headers {
+            reserved::take(self.request.headers_mut(), &scope.manager)
+        } else {
+            None
+        };
         let (table, mut filters) = (scope.table, scope.filters.clone());
         let idle_timeout = scope.manager.stream_idle_timeout;
         let asks = (scanned.upgrade || self.request.method() == Method::CONNECT) && upgrade::is_asked(&self.request);
@@ -125,7 +128,16 @@ impl<B> Accepted<B> {
         }
         let head = head_of(&self.flight.pin, place);
         Ok(Routed {
-            leg: Leg { request: self.request, flight: self.flight, place, grpc, head, filters, connection: None },
+            leg: Leg {
+                request: self.request,
+                flight: self.flight,
+                place,
+                grpc,
+                head,
+                filters,
+                connection: None,
+                manner: overrides.as_ref().map_or(Manner::default(), |one| one.manner()),
+            },
             cluster,
             grpc_timeout: scanned.grpc_timeout,
             idle_timeout,
@@ -288,12 +300,12 @@ impl<B> Routed<B> {
         let pin = &leg.flight.pin;
         if let Some(table) = table(pin, leg.place) {
             let route = table.routes.route(leg.place.decision);
-            let overrides = self.overrides.as_deref();
-            let per_try = overrides.and_then(|one| one.per_try_timeout).or_else(|| route.retry()?.per_try_timeout());
+            let per_try = route.retry().and_then(|retry| retry.per_try_timeout());
             let grpc_timeout = self.grpc_timeout.then(|| leg.request.headers().get(timeout::GRPC_TIMEOUT)).flatten();
             ends.timeouts = route.timeouts().decide(grpc_timeout, leg.grpc, per_try);
-            if let Some(timeout) = overrides.and_then(|one| one.timeout) {
-                ends.timeouts.response = (!timeout.is_zero()).then_some(timeout);
+            ends.timeouts.hedge = ends.timeouts.per_try.is_some() && route.hedges();
+            if let Some(overrides) = &mut self.overrides {
+                overrides.settle(route, &mut ends.timeouts);
             }
             if route.timeouts().idle_timeout.is_none() {
                 ends.timeouts.idle = self.idle_timeout;
@@ -307,16 +319,20 @@ impl<B> Routed<B> {
                 if let Err(failed) = table.routes.apply_request(leg.place.decision, &mut leg.request, &cx) {
                     keep_head(leg.head.as_ref(), &leg.request);
                     let (pin, head) = (pin.clone(), leg.head.take());
-                    let responder = Responder { pin, place: leg.place, grpc: leg.grpc, head, connection: None };
+                    let manner = leg.manner;
+                    let responder = Responder { pin, place: leg.place, grpc: leg.grpc, head, connection: None, manner };
                     return Err(Box::new(Answered {
                         reply: failed.into_reply(),
                         grpc: leg.grpc,
                         responder: Some(responder),
                     }));
                 }
+                if leg.manner.is_silent() {
+                    forget_original(leg.request.headers_mut());
+                }
             }
         }
-        send_deadline(&mut leg.request, &ends.timeouts);
+        send_deadline(leg.request.headers_mut(), &ends.timeouts, ends.timeouts.response, leg.manner);
         keep_head(leg.head.as_ref(), &leg.request);
         Ok(ends)
     }
@@ -442,18 +458,20 @@ fn best_scope<'a, B>(pin: &'a Pin, request: &Request<B>, port: u16) -> Option<&'
     }
 }
 
-/// Tells the upstream how long it has: the whole, or each try if that is shorter.
-fn send_deadline<B>(request: &mut Request<B>, timeouts: &Timeouts) {
-    let expected = match (timeouts.response, timeouts.per_try) {
-        (Some(whole), Some(per_try)) => Some(whole.min(per_try)),
-        (whole, per_try) => whole.or(per_try),
-    };
-    if let Some(expected) = expected {
-        request.headers_mut().insert(timeout::EXPECTED_TIMEOUT, millis(expected));
+/// Tells the upstream how long it has of the time that is `left`.
+pub(super) fn send_deadline(headers: &mut HeaderMap, timeouts: &Timeouts, left: Option<Duration>, manner: Manner) {
+    let Some(expected) = timeouts.expected(left) else { return };
+    if !manner.is_silent() {
+        headers.insert(timeout::EXPECTED_TIMEOUT, millis(expected));
     }
-    if timeouts.from_grpc
-        && let Some(whole) = timeouts.response
-    {
-        request.headers_mut().insert(timeout::GRPC_TIMEOUT, timeout::format_grpc_timeout(whole));
+    if timeouts.from_grpc {
+        headers.insert(timeout::GRPC_TIMEOUT, timeout::format_grpc_timeout(expected));
     }
+}
+
+/// Takes off what a rewrite says of the path and the host before it.
+#[cold]
+fn forget_original(headers: &mut HeaderMap) {
+    headers.remove("x-envoy-original-path");
+    headers.remove("x-envoy-original-host");
 }

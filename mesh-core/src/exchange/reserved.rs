@@ -5,21 +5,20 @@
 //! anybody else they are removed without effect (security rules S9, S10).
 
 use std::net::IpAddr;
-use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
-use smallvec::SmallVec;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
+use super::overrides::Overrides;
 use crate::engine::facts;
 use crate::engine::local_reply::LocalReply;
-use crate::engine::retry::Retry;
 use crate::engine::routing::path::{self, Prepared};
 use crate::resource::listener::{HttpConnectionManager, PathNormalization};
-use crate::resource::retry::{RetryOn, RetryPolicy};
-use crate::resource::{FieldPath, Invalid, ResourceKind, ResourceName};
 
 /// `x-envoy-attempt-count`: which try this is, from 1.
 pub const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
+
+/// `x-envoy-is-timeout-retry`: whether this try follows one that took too long.
+pub const IS_TIMEOUT_RETRY: HeaderName = HeaderName::from_static("x-envoy-is-timeout-retry");
 
 /// A count as a header value; the small ones are written out already.
 pub(super) fn count(attempts: u32) -> HeaderValue {
@@ -32,18 +31,7 @@ pub(super) fn count(attempts: u32) -> HeaderValue {
     })
 }
 
-/// What an internal request asked for itself.
-#[derive(Debug, Default)]
-pub struct Overrides {
-    /// `x-envoy-upstream-rq-timeout-ms`; zero is none.
-    pub(super) timeout: Option<Duration>,
-    /// `x-envoy-upstream-rq-per-try-timeout-ms`.
-    pub(super) per_try_timeout: Option<Duration>,
-    /// `x-envoy-retry-on` and its companions, as a policy of the request's own.
-    pub(super) retry: Option<Retry>,
-}
-
-/// Taken off every request; the first group is also read when the request is internal.
+/// Taken off every request; the first group is read when the request is internal (`overrides`).
 const RESERVED: [&str; 17] = [
     "x-envoy-retry-on",
     "x-envoy-retry-grpc-on",
@@ -52,6 +40,7 @@ const RESERVED: [&str; 17] = [
     "x-envoy-max-retries",
     "x-envoy-upstream-rq-timeout-ms",
     "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
     "x-envoy-upstream-alt-stat-name",
     "x-envoy-hedge-on-per-try-timeout",
     "x-envoy-expected-rq-timeout-ms",
@@ -61,7 +50,6 @@ const RESERVED: [&str; 17] = [
     "x-envoy-force-trace",
     "x-envoy-downstream-service-cluster",
     "x-envoy-ip-tags",
-    "x-envoy-is-timeout-retry",
 ];
 
 /// What one look over a request's headers tells: a pass over a few names costs less than several look-ups.
@@ -99,20 +87,22 @@ pub(super) fn scan(headers: &HeaderMap) -> Scan {
 }
 
 /// Removes the mesh's own headers, and returns what an internal request asked for with them.
+#[cold]
 pub(super) fn take(headers: &mut HeaderMap, manager: &HttpConnectionManager) -> Option<Box<Overrides>> {
+    let silent = || manager.suppress_envoy_headers.then(|| Box::new(Overrides::silent()));
     // One pass over the names first: nearly no request has any of them.
     let reserved = |name: &HeaderName| name.as_str().starts_with("x-envoy-") && RESERVED.contains(&name.as_str());
     if !headers.keys().any(reserved) {
-        return None;
+        return silent();
     }
-    let overrides = is_internal(headers, manager).then(|| Box::new(read(headers)));
+    let overrides = is_internal(headers, manager).then(|| Box::new(Overrides::read(headers, manager)));
     for name in RESERVED {
         while headers.remove(name).is_some() {}
     }
     if overrides.is_some() {
         headers.insert(HeaderName::from_static("x-envoy-internal"), HeaderValue::from_static("true"));
     }
-    overrides
+    overrides.or_else(silent)
 }
 
 /// Whether a request comes from within, by its only `x-forwarded-for` entry.
@@ -128,32 +118,6 @@ fn is_internal(headers: &HeaderMap, manager: &HttpConnectionManager) -> bool {
     let (Some(only), None) = (entries.next(), entries.next()) else { return false };
     let Ok(ip) = only.trim().parse::<IpAddr>() else { return false };
     manager.internal_addresses.iter().any(|(net, length)| crate::snapshot::contains(*net, *length, ip))
-}
-
-fn read(headers: &HeaderMap) -> Overrides {
-    let text = |name: &str| headers.get(name)?.to_str().ok();
-    let millis = |name: &str| Some(Duration::from_millis(text(name)?.trim().parse().ok()?));
-    let retry =
-        ["x-envoy-retry-on", "x-envoy-retry-grpc-on"].into_iter().filter_map(text).collect::<SmallVec<[&str; 2]>>();
-    let retry_on = retry.iter().fold(RetryOn::NONE, |set, list| set.union(RetryOn::parse(list).0));
-    let max_retries = text("x-envoy-max-retries").and_then(|count| count.trim().parse().ok());
-    let policy = RetryPolicy {
-        retry_on,
-        num_retries: max_retries,
-        retriable_status_codes: text("x-envoy-retriable-status-codes")
-            .map(|list| list.split(',').filter_map(|code| code.trim().parse::<StatusCode>().ok()).collect())
-            .unwrap_or_default(),
-        host_selection_retry_max_attempts: 1,
-        ..RetryPolicy::default()
-    };
-    let refuse = |field: &str, problem: String| {
-        Invalid::new(ResourceName::new(ResourceKind::RouteConfiguration, ""), FieldPath::from(field), problem)
-    };
-    Overrides {
-        timeout: millis("x-envoy-upstream-rq-timeout-ms"),
-        per_try_timeout: millis("x-envoy-upstream-rq-per-try-timeout-ms"),
-        retry: (!retry_on.is_empty()).then(|| Retry::compile(&policy, refuse).ok()).flatten(),
-    }
 }
 
 /// Brings the path into the one form that policy, routing and the application all see.
@@ -198,6 +162,9 @@ mod tests {
             let mut map = headers(&[
                 ("x-envoy-retry-on", "5xx"),
                 ("x-envoy-original-path", "/admin"),
+                ("x-envoy-upstream-rq-timeout-alt-response", "1"),
+                ("x-envoy-hedge-on-per-try-timeout", "true"),
+                ("x-envoy-is-timeout-retry", "kept"),
                 ("x-envoy-unknown", "kept"),
                 ("x-app", "1"),
             ]);
@@ -205,8 +172,10 @@ mod tests {
                 map.insert("x-forwarded-for", ip.parse().unwrap());
             }
             assert!(take(&mut map, &manager(&[])).is_none(), "private addresses are not internal by themselves");
-            assert!(!map.contains_key("x-envoy-retry-on") && !map.contains_key("x-envoy-original-path"));
-            assert!(map.contains_key("x-envoy-unknown") && map.contains_key("x-app"));
+            map.remove("x-forwarded-for");
+            let mut left: Vec<&str> = map.keys().map(HeaderName::as_str).collect();
+            left.sort_unstable();
+            assert_eq!(left, ["x-app", "x-envoy-is-timeout-retry", "x-envoy-unknown"]);
         }
     }
 
@@ -220,10 +189,9 @@ mod tests {
         let internal = manager(&[("10.0.0.0", 8)]);
         let mut map = headers(&asks);
         map.insert("x-forwarded-for", "10.1.2.3".parse().unwrap());
-        let overrides = take(&mut map, &internal).unwrap();
-        assert_eq!(overrides.timeout, Some(Duration::from_millis(250)));
-        assert!(overrides.retry.is_some());
+        assert!(take(&mut map, &internal).is_some());
         assert_eq!(map.get("x-envoy-internal").unwrap(), "true");
+        assert!(!map.keys().any(|name| name.as_str().contains("retr") || name.as_str().ends_with("-ms")));
         let mut chained = headers(&asks);
         chained.insert("x-forwarded-for", "10.1.2.3, 10.1.2.4".parse().unwrap());
         assert!(take(&mut chained, &internal).is_none());

@@ -7,8 +7,10 @@ use http::{Request, Response, Version};
 
 use super::Upstream;
 use super::outbound::Place;
+use super::overrides::Manner;
 use crate::engine::facts::{ConnectionFacts, RequestFacts};
 use crate::engine::headers::{FormatContext, UpstreamFacts};
+use crate::engine::local_reply::LocalReply;
 use crate::engine::routing::RouteDecision;
 use crate::resource::metadata::Metadata;
 use crate::snapshot::{Pin, RequestCompat, Table};
@@ -22,6 +24,7 @@ pub struct Responder {
     pub(super) head: Option<KeptHead>,
     /// The connection that the request came by; `None` for a request made in this process.
     pub(super) connection: Option<Arc<ConnectionFacts>>,
+    pub(super) manner: Manner,
 }
 
 /// A request's final head, for response headers that print something of it.
@@ -65,13 +68,20 @@ impl Responder {
     pub(super) fn keeping<B>(pin: &Pin, place: Place, grpc: bool, request: &Request<B>) -> Self {
         let head = pin.table(place.table).and_then(|table| place_for_head(table, place.decision));
         keep_head(head.as_ref(), request);
-        Self { pin: pin.clone(), place, grpc, head, connection: None }
+        Self { pin: pin.clone(), place, grpc, head, connection: None, manner: Manner::default() }
     }
 
     /// Where this mesh differs from Envoy on purpose.
     #[must_use]
     pub fn compat(&self) -> RequestCompat {
         self.pin.compat()
+    }
+
+    /// An answer in the manner that the request asked for; `is_timeout` says that the route's timeout or the last try's
+    /// has passed.
+    #[must_use]
+    pub fn in_manner(&self, reply: LocalReply, is_timeout: bool) -> LocalReply {
+        if self.manner == Manner::default() { reply } else { self.manner.apply(reply, is_timeout) }
     }
 
     /// Whether [`Self::finish`] would change nothing: so it is on most routes.

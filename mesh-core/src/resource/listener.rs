@@ -122,6 +122,11 @@ pub struct HttpConnectionManager {
     pub xff_num_trusted_hops: u32,
     /// `internal_address_config.cidr_ranges`, as address and prefix length.
     pub internal_addresses: Vec<(IpAddr, u8)>,
+    /// The router's `suppress_envoy_headers`: no `x-envoy-*` headers are added.
+    pub suppress_envoy_headers: bool,
+    /// The router's `respect_expected_rq_timeout`: the `x-envoy-expected-rq-timeout-ms` of a request from within is its
+    /// timeout.
+    pub respect_expected_rq_timeout: bool,
 }
 
 impl HttpConnectionManager {
@@ -147,6 +152,8 @@ impl HttpConnectionManager {
             use_remote_address: false,
             xff_num_trusted_hops: 0,
             internal_addresses: Vec::new(),
+            suppress_envoy_headers: false,
+            respect_expected_rq_timeout: false,
         }
     }
 }

@@ -127,6 +127,15 @@ impl RetryOn {
     /// The empty set.
     pub const NONE: Self = Self(0);
 
+    /// The tokens that are about a `grpc-status`.
+    pub const GRPC: Self = Self(
+        Self::CANCELLED.0
+            | Self::DEADLINE_EXCEEDED.0
+            | Self::RESOURCE_EXHAUSTED.0
+            | Self::INTERNAL.0
+            | Self::UNAVAILABLE.0,
+    );
+
     /// Whether every token of `other` is in this set.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
@@ -143,6 +152,18 @@ impl RetryOn {
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// What is in both sets.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// What is in this set and not in the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Whether nothing is ever retried.

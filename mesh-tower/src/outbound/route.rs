@@ -192,7 +192,7 @@ where
 
 /// An error as the answer that a caller gets.
 pub(crate) fn answer_error(error: &Error, responder: &Responder) -> Response<Bytes> {
-    let mut reply = error.local_reply();
+    let mut reply = responder.in_manner(error.local_reply(), error.is_timeout());
     // A gRPC application knows its deadline by this status; Envoy says UNAVAILABLE.
     if error.is_timeout() && responder.compat().grpc_timeout_status == GrpcTimeoutStatus::DeadlineExceeded {
         reply = reply.with_grpc_status(GRPC_DEADLINE_EXCEEDED);

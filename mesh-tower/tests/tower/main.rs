@@ -4,6 +4,7 @@
 //! part of the path. Waiting is for events, under one generous limit; time itself is only used when paused.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps names its own failure")]
 
+mod asked;
 mod cancellation;
 mod connecting;
 mod filters;

@@ -127,7 +127,8 @@ async fn the_longest_duration_of_a_stream_counts_from_the_start() {
     )
     .await;
     let max_stream_duration = MaxStreamDuration { max_stream_duration: Some(SHORT), ..MaxStreamDuration::default() };
-    let forward = Forward { max_stream_duration, ..timed(Duration::from_secs(60)) };
+    // The route's own timeout does not count beside it.
+    let forward = Forward { max_stream_duration: Some(max_stream_duration), ..timed(SHORT / 10) };
     let client = Mesh::new(Setup::new(vec![http2("c", server.address)], vec![route("/", forward)])).client();
     let (_sender, body) = Channel::<Bytes, BoxError>::new(1);
     let response = within(client.oneshot(call("/").map(|_| body))).await.unwrap();
@@ -166,4 +167,10 @@ async fn the_upstream_is_told_how_long_it_has() {
     let istio = || Forward { max_grpc_timeout: Some(Duration::ZERO), ..forward("c") };
     assert_eq!(told(istio(), Some("5S")).await, (some("5000"), some("5000m")));
     assert_eq!(told(istio(), None).await, (None, None));
+    let policy = mesh_core::resource::retry::RetryPolicy {
+        per_try_timeout: Some(Duration::from_secs(2)),
+        ..crate::mesh::retry_policy("5xx", 1)
+    };
+    let tried = Forward { retry_policy: Some(std::sync::Arc::new(policy)), ..istio() };
+    assert_eq!(told(tried, Some("5S")).await, (some("2000"), some("2000m")), "a try has less than the whole");
 }

@@ -4,10 +4,12 @@
 //! back-off with a doubling interval, a count of retries. Budgets and concurrency of retries are the circuit
 //! breaker's; choosing another host is load balancing's; replaying the body is the driver's.
 
+mod asked;
 mod outcome;
 
 use std::time::Duration;
 
+pub use self::asked::{AskedRetry, number};
 pub use self::outcome::{Outcome, Reset};
 
 use http::{HeaderMap, StatusCode};
@@ -91,7 +93,7 @@ impl Retry {
     #[must_use]
     pub fn begin(&self, request: &HeaderMap) -> Option<RetryState> {
         let wanted = self.request_headers.is_empty() || self.request_headers.iter().any(|one| one.matches(request));
-        (wanted && self.num_retries > 0 && !self.retry_on.is_empty()).then_some(RetryState {
+        (wanted && !self.retry_on.is_empty()).then_some(RetryState {
             left: self.num_retries,
             interval: self.base,
             retried: false,
@@ -172,12 +174,7 @@ impl Retry {
     }
 
     fn covers_grpc(&self, headers: &HeaderMap) -> bool {
-        const GRPC: RetryOn = RetryOn::CANCELLED
-            .union(RetryOn::DEADLINE_EXCEEDED)
-            .union(RetryOn::RESOURCE_EXHAUSTED)
-            .union(RetryOn::INTERNAL)
-            .union(RetryOn::UNAVAILABLE);
-        if !self.retry_on.intersects(GRPC) {
+        if !self.retry_on.intersects(RetryOn::GRPC) {
             return false;
         }
         let token = match headers.get("grpc-status").map(http::HeaderValue::as_bytes) {

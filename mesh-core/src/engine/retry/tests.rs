@@ -174,7 +174,9 @@ fn a_policy_without_count_retries_once_and_one_without_tokens_never() {
     assert_eq!(once.on_attempt(&mut state, &Outcome::TryTimeout, &mut random, Duration::ZERO), Verdict::Exhausted);
     assert!(policy(RetryPolicy::default()).begin(&HeaderMap::new()).is_none());
     let zero = policy(RetryPolicy { retry_on: RetryOn::RESET, num_retries: Some(0), ..RetryPolicy::default() });
-    assert!(zero.begin(&HeaderMap::new()).is_none());
+    let mut state = zero.begin(&HeaderMap::new()).unwrap();
+    assert!(state.is_spent(), "nothing is left from the start");
+    assert_eq!(zero.on_attempt(&mut state, &Outcome::TryTimeout, &mut random, Duration::ZERO), Verdict::Exhausted);
 }
 
 #[test]
@@ -217,4 +219,73 @@ fn a_rate_limited_response_says_how_long_to_wait_and_half_as_much_again_at_most(
             }
         }
     }
+}
+
+fn asked(pairs: &[(&'static str, &'static str)]) -> Option<AskedRetry> {
+    AskedRetry::read(&response(200, pairs).1)
+}
+
+#[test]
+fn what_a_request_asks_for_comes_on_top_of_the_policy() {
+    let status = |code: u16, headers: &[(&'static str, &'static str)]| response(code, headers);
+    let covered = |policy: Option<&Retry>, pairs: &[(&'static str, &'static str)]| {
+        let merged = Retry::asked(policy, &asked(pairs).unwrap());
+        let answers = [status(503, &[]), status(418, &[]), status(200, &[("x-again", "1")]), status(409, &[])];
+        answers.map(|(status, headers)| {
+            merged.as_ref().is_some_and(|retry| retry.covers(&Outcome::Response { status, headers: &headers }))
+        })
+    };
+    let route = policy(RetryPolicy {
+        retry_on: RetryOn::RETRIABLE_4XX.union(RetryOn::RETRIABLE_STATUS_CODES).union(RetryOn::RETRIABLE_HEADERS),
+        ..RetryPolicy::default()
+    });
+    for (pairs, expected) in [
+        (&[("x-envoy-retry-on", "5xx, nonsense")][..], [true, false, false, true]),
+        (&[("x-envoy-retriable-status-codes", "418, 70000, x")], [false, true, false, true]),
+        (&[("x-envoy-retriable-header-names", "x-again, not a name")], [false, false, true, true]),
+        (&[("x-envoy-max-retries", "7")], [false, false, false, true]),
+    ] {
+        assert_eq!(covered(Some(&route), pairs), expected, "{pairs:?}");
+    }
+    assert_eq!(covered(None, &[("x-envoy-retry-on", "5xx")]), [true, false, false, false]);
+    let codes = [("x-envoy-retriable-status-codes", "418"), ("x-envoy-max-retries", "3")];
+    assert_eq!(covered(None, &codes), [false; 4], "without a token nothing is retried");
+}
+
+#[test]
+fn the_number_of_retries_that_is_asked_for_replaces_the_policys() {
+    let left = |policy: Option<&Retry>, pairs: &[(&'static str, &'static str)]| {
+        let merged = Retry::asked(policy, &asked(pairs).unwrap()).unwrap();
+        merged.begin(&HeaderMap::new()).unwrap().left
+    };
+    let route = retry("5xx");
+    let most = |count| [("x-envoy-max-retries", count)];
+    for (count, expected) in [("1", 1), ("0", 0), ("4294967295", u32::MAX), ("18446744073709551615", u32::MAX)] {
+        assert_eq!(left(Some(&route), &most(count)), expected, "{count}");
+    }
+    for unreadable in ["-1", "many", "99999999999999999999"] {
+        assert!(asked(&most(unreadable)).is_none(), "{unreadable}");
+    }
+    assert_eq!(left(None, &[("x-envoy-retry-on", "reset")]), 1);
+    assert_eq!(left(Some(&route), &[("x-envoy-retry-on", "reset")]), 3);
+}
+
+#[test]
+fn each_header_takes_the_tokens_of_its_kind() {
+    let tokens = |pairs| asked(pairs).map(|asked| asked.retry_on.tokens().collect::<Vec<_>>());
+    let both = [("x-envoy-retry-on", "unavailable,5xx"), ("x-envoy-retry-grpc-on", "reset,cancelled")];
+    assert_eq!(tokens(&both), Some(vec!["5xx", "cancelled"]));
+    assert_eq!(tokens(&[("x-envoy-retry-on", "unavailable")]), None);
+}
+
+#[test]
+fn a_request_that_the_policy_does_not_retry_cannot_ask_for_it() {
+    let header = crate::resource::matcher::HeaderMatcher::new(
+        "x-retry",
+        crate::resource::matcher::HeaderSpecifier::Present(true),
+    );
+    let route = policy(RetryPolicy { retriable_request_headers: vec![header], ..RetryPolicy::default() });
+    let merged = Retry::asked(Some(&route), &asked(&[("x-envoy-retry-on", "5xx")]).unwrap()).unwrap();
+    assert!(merged.begin(&HeaderMap::new()).is_none());
+    assert!(merged.begin(&response(200, &[("x-retry", "")]).1).is_some());
 }

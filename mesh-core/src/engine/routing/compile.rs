@@ -1,6 +1,7 @@
 //! From a route configuration to a table, or to the first thing that is wrong with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderName;
 
@@ -435,15 +436,24 @@ fn virtual_clusters(host: &VirtualHost, at: &FieldPath) -> Located<Box<[table::V
     clusters.collect()
 }
 
+/// With `max_stream_duration` the route's other limits do not count, as in Envoy.
 const fn timeouts(forward: &Forward) -> RouteTimeouts {
-    RouteTimeouts {
-        timeout: forward.timeout,
-        idle_timeout: forward.idle_timeout,
-        max_stream_duration: forward.max_stream_duration.max_stream_duration,
-        grpc_timeout_header_max: forward.max_stream_duration.grpc_timeout_header_max,
-        grpc_timeout_header_offset: forward.max_stream_duration.grpc_timeout_header_offset,
-        max_grpc_timeout: forward.max_grpc_timeout,
-        grpc_timeout_offset: forward.grpc_timeout_offset,
+    match forward.max_stream_duration {
+        None => RouteTimeouts {
+            timeout: forward.timeout,
+            idle_timeout: forward.idle_timeout,
+            max_grpc_timeout: forward.max_grpc_timeout,
+            grpc_timeout_offset: forward.grpc_timeout_offset,
+            ..RouteTimeouts::UNSET
+        },
+        Some(stream) => RouteTimeouts {
+            timeout: Some(Duration::ZERO),
+            idle_timeout: forward.idle_timeout,
+            max_stream_duration: stream.max_stream_duration,
+            grpc_timeout_header_max: stream.grpc_timeout_header_max,
+            grpc_timeout_header_offset: stream.grpc_timeout_header_offset,
+            ..RouteTimeouts::UNSET
+        },
     }
 }
 

@@ -145,6 +145,12 @@ impl CompiledRoute {
         self.forwarding()?.hedge_policy
     }
 
+    /// Whether a try that takes too long goes on while the next one runs.
+    #[must_use]
+    pub fn hedges(&self) -> bool {
+        self.hedge_policy().is_some_and(|policy| policy.hedge_on_per_try_timeout)
+    }
+
     /// The timeouts, as configured.
     #[must_use]
     pub fn timeouts(&self) -> &RouteTimeouts {

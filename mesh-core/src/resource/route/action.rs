@@ -48,8 +48,9 @@ pub struct Forward {
     pub timeout: Option<Duration>,
     /// `idle_timeout`: unset is the connection manager's, zero is none.
     pub idle_timeout: Option<Duration>,
-    /// `max_stream_duration`.
-    pub max_stream_duration: MaxStreamDuration,
+    /// `max_stream_duration`: limits the stream in place of all of the route's own timeouts (`timeout`,
+    /// `max_grpc_timeout`), even when nothing is set in it.
+    pub max_stream_duration: Option<MaxStreamDuration>,
     /// `max_grpc_timeout` (deprecated but what Istio sends): honour `grpc-timeout` up to this; zero is any.
     pub max_grpc_timeout: Option<Duration>,
     /// `grpc_timeout_offset` (deprecated): taken off the header's value.
@@ -81,7 +82,7 @@ impl Forward {
             append_x_forwarded_host: false,
             timeout: None,
             idle_timeout: None,
-            max_stream_duration: MaxStreamDuration::default(),
+            max_stream_duration: None,
             max_grpc_timeout: None,
             grpc_timeout_offset: None,
             retry_policy: None,

@@ -37,19 +37,20 @@ pin_project! {
     {
         service: S,
         plan: P,
-        // `None` when there will be no second try: nothing is kept then.
+        // `None` when there will be no second try, nor would one have been wanted.
         spare: Option<Box<Spare<B>>>,
         #[pin]
         state: State<S::Future>,
     }
 }
 
-/// What is kept of a request that may be tried again.
+/// What is kept of a request that its policy covers.
 struct Spare<B> {
-    head: request::Parts,
-    slot: Slot<B>,
+    /// `None` when no retry is left from the start: nothing is kept for one then.
+    kept: Option<(request::Parts, Slot<B>)>,
     retries: RetryState,
     admission: Option<Admission>,
+    timed_out: bool,
 }
 
 pin_project! {
@@ -82,12 +83,18 @@ where
         let (body, spare) = match retries {
             None => (ReplayBody::once(body), None),
             Some(retries) => {
-                plan.may_retry();
-                let (body, slot) = ReplayBody::kept(body, plan.body_limit(), upload.clone());
-                (body, Some(Box::new(Spare { head: head.clone(), slot, retries, admission: None })))
+                let (body, kept) = if retries.is_spent() {
+                    (ReplayBody::once(body), None)
+                } else {
+                    plan.may_retry();
+                    let (body, slot) = ReplayBody::kept(body, plan.body_limit(), upload.clone());
+                    (body, Some((head.clone(), slot)))
+                };
+                (body, Some(Box::new(Spare { kept, retries, admission: None, timed_out: false })))
             }
         };
-        let limit = limit(&plan, upload.filter(|_| spare.is_some()));
+        let is_kept = spare.as_ref().is_some_and(|spare| spare.kept.is_some());
+        let limit = limit(&plan, upload.filter(|_| is_kept));
         let attempt = service.call(plan.attempt(Request::from_parts(head, body)));
         Self { service, plan, spare, state: State::Trying { attempt, limit } }
     }
@@ -155,22 +162,24 @@ where
                 StateProjection::Readying => {
                     std::task::ready!(this.service.poll_ready(cx))?;
                     let mut watch = None;
-                    let next = match this.spare {
-                        Some(spare) => {
+                    let mut timed_out = false;
+                    let next = match this.spare.as_deref() {
+                        Some(Spare { kept: Some((head, slot)), timed_out: before, .. }) => {
+                            timed_out = *before;
                             let upload = || {
                                 watch = upload(this.plan);
                                 watch.clone()
                             };
-                            std::task::ready!(spare.slot.poll_again(cx, upload)).map(|body| (spare.head.clone(), body))
+                            std::task::ready!(slot.poll_again(cx, upload)).map(|body| (head.clone(), body))
                         }
-                        None => None,
+                        _ => None,
                     };
                     let Some((head, body)) = next else {
                         this.state.set(State::Done);
                         return Poll::Ready(Err(Error::RequestBody("the body cannot be sent again".into())));
                     };
                     let limit = limit(this.plan, watch);
-                    let attempt = this.service.call(this.plan.attempt(Request::from_parts(head, body)));
+                    let attempt = this.service.call(this.plan.again(Request::from_parts(head, body), timed_out));
                     this.state.set(State::Trying { attempt, limit });
                 }
                 StateProjection::Done => return Poll::Pending,
@@ -187,6 +196,7 @@ fn after<P: Plan, B: Body<Data = Bytes>, RB>(
 ) -> Option<Duration> {
     // The place of the retry that has just ended.
     spare.admission = None;
+    spare.timed_out = matches!(result, Err(Error::TryTimeout));
     let verdict = {
         let outcome = match &*result {
             Ok(response) => Outcome::Response { status: response.status(), headers: response.headers() },
@@ -209,11 +219,12 @@ fn after<P: Plan, B: Body<Data = Bytes>, RB>(
             None
         }
         Verdict::RetryAfter(wait) => {
-            if spare.slot.is_spilled() {
+            let (_, slot) = spare.kept.as_ref()?;
+            if slot.is_spilled() {
                 return None;
             }
             match plan.admit_retry() {
-                Ok(admission) => spare.slot.claim().then(|| {
+                Ok(admission) => slot.claim().then(|| {
                     spare.admission = admission;
                     wait
                 }),

@@ -16,7 +16,7 @@ use http::{Request, Response, request};
 use http_body::Body;
 use mesh_core::engine::random::Random;
 use mesh_core::engine::retry::Retry as Policy;
-use mesh_core::exchange::{Attempt, AttemptPlan, Filtered};
+use mesh_core::exchange::{Attempt, AttemptPlan, Before, Filtered};
 use mesh_core::resource::retry::RetryPolicy;
 use mesh_core::resource::{Invalid, ResourceKind, ResourceName};
 use mesh_core::state::Admission;
@@ -66,8 +66,11 @@ pub trait Plan {
     /// [`Error::Overflow`].
     fn admit_retry(&self) -> Result<Option<Admission>, Error>;
 
-    /// Makes the next attempt.
+    /// Makes the first attempt.
     fn attempt<B>(&mut self, request: Request<B>) -> Self::Attempt<B>;
+
+    /// Makes another attempt; `timed_out` says that the one before took too long.
+    fn again<B>(&mut self, request: Request<B>, timed_out: bool) -> Self::Attempt<B>;
 
     /// Says that there may be more than one attempt.
     fn may_retry(&mut self);
@@ -113,8 +116,12 @@ impl Plan for AttemptPlan {
     }
 
     fn attempt<B>(&mut self, request: Request<B>) -> Attempt<B> {
-        let remaining = self.timeouts().response.map(|whole| whole.saturating_sub(self.started().elapsed()));
-        Self::attempt(self, request, remaining)
+        Self::attempt(self, request, None)
+    }
+
+    fn again<B>(&mut self, request: Request<B>, timed_out: bool) -> Attempt<B> {
+        let before = Before { elapsed: self.started().elapsed(), timed_out };
+        Self::attempt(self, request, Some(before))
     }
 
     fn may_retry(&mut self) {
@@ -176,6 +183,11 @@ impl Plan for FixedPlan {
     }
 
     fn attempt<B>(&mut self, request: Request<B>) -> Request<B> {
+        self.attempts += 1;
+        request
+    }
+
+    fn again<B>(&mut self, request: Request<B>, _: bool) -> Request<B> {
         self.attempts += 1;
         request
     }

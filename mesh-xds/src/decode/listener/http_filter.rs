@@ -44,8 +44,12 @@ const GUARDS: &[&str] = &[
     "envoy.extensions.filters.network.",
 ];
 
-/// The filters before the router, which must be there and last; `at` is the list.
-pub(super) fn filters(cx: &mut Context, at: &At<'_>, filters: &[pb::HttpFilter]) -> Result<Vec<HttpFilter>, Refused> {
+/// The filters before the router, and the router, which must be there and last; `at` is the list.
+pub(super) fn filters(
+    cx: &mut Context,
+    at: &At<'_>,
+    filters: &[pb::HttpFilter],
+) -> Result<(Vec<HttpFilter>, Router), Refused> {
     let Some((router, others)) = filters.split_last() else {
         return Err(refuse(at, "there must be a router"));
     };
@@ -53,8 +57,7 @@ pub(super) fn filters(cx: &mut Context, at: &At<'_>, filters: &[pb::HttpFilter])
     for (index, filter) in others.iter().enumerate() {
         kept.push(one(cx, &at.index(index), filter)?);
     }
-    last(cx, &at.index(others.len()), router)?;
-    Ok(kept)
+    Ok((kept, last(cx, &at.index(others.len()), router)?))
 }
 
 fn one(cx: &mut Context, at: &At<'_>, entry: &pb::HttpFilter) -> Result<HttpFilter, Refused> {
@@ -86,7 +89,7 @@ fn one(cx: &mut Context, at: &At<'_>, entry: &pb::HttpFilter) -> Result<HttpFilt
     })
 }
 
-fn last(cx: &mut Context, at: &At<'_>, filter: &pb::HttpFilter) -> Result<(), Refused> {
+fn last(cx: &mut Context, at: &At<'_>, filter: &pb::HttpFilter) -> Result<Router, Refused> {
     let extension = config(at, filter)?;
     if extension.type_name() != ROUTER {
         // Say what is wrong with the filter itself first: more often it is one that is not known.
@@ -107,7 +110,7 @@ fn last(cx: &mut Context, at: &At<'_>, filter: &pb::HttpFilter) -> Result<(), Re
         }
         cx.left_out(&at, "the codec needs no filter");
     }
-    Ok(())
+    Ok(router)
 }
 
 fn config<'a>(at: &At<'_>, filter: &'a pb::HttpFilter) -> Result<Extension<'a>, Refused> {

@@ -26,7 +26,7 @@ pub(super) fn manager(
 ) -> Result<HttpConnectionManager, Refused> {
     let message: pb::HttpConnectionManager = extension.message(at)?;
     refuse_what_guards(at, &message)?;
-    let http_filters = http_filter::filters(cx, &at.field("http_filters"), &message.http_filters)?;
+    let (http_filters, router) = http_filter::filters(cx, &at.field("http_filters"), &message.http_filters)?;
     let common_at = at.field("common_http_protocol_options");
     let common = message.common_http_protocol_options.unwrap_or_default();
     let internal = message.internal_address_config.unwrap_or_default();
@@ -71,6 +71,8 @@ pub(super) fn manager(
         internal_addresses: ranges
             .map(|(index, range)| cidr(&ranges_at.index(index), range))
             .collect::<Result<_, _>>()?,
+        suppress_envoy_headers: router.suppress_envoy_headers,
+        respect_expected_rq_timeout: router.respect_expected_rq_timeout,
     })
 }
 

@@ -96,6 +96,7 @@ const ROUTES: &[Row] = &[
             "request_mirror_policies",
             "include_request_attempt_count",
             "include_attempt_count_in_response",
+            "include_is_timeout_retry_header",
             "retry_policy",
             "per_request_buffer_limit_bytes",
             "request_body_buffer_limit",
@@ -295,6 +296,10 @@ const LISTENERS: &[Row] = &[
     (
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
         &["name", "typed_config", "is_optional", "disabled"],
+    ),
+    (
+        "envoy.extensions.filters.http.router.v3.Router",
+        &["suppress_envoy_headers", "respect_expected_rq_timeout", "upstream_http_filters"],
     ),
 ];
 

@@ -31,8 +31,6 @@ pub(super) fn forward(cx: &mut Context, at: &At<'_>, message: pb::RouteAction) -
         Some(policy) => Some(Arc::new(retry::policy(cx, &at.field("retry_policy"), policy)?)),
         None => None,
     };
-    let max_stream = message.max_stream_duration.unwrap_or_default();
-    let max_at = at.field("max_stream_duration");
     Ok(Forward {
         path_rewrite: path_rewrite(at, &message)?,
         host_rewrite: host_rewrite(at, message.host_rewrite_specifier.as_ref())?,
@@ -49,16 +47,9 @@ pub(super) fn forward(cx: &mut Context, at: &At<'_>, message: pb::RouteAction) -
         append_x_forwarded_host: message.append_x_forwarded_host,
         timeout: duration(&at.field("timeout"), message.timeout)?,
         idle_timeout: duration(&at.field("idle_timeout"), message.idle_timeout)?,
-        max_stream_duration: MaxStreamDuration {
-            max_stream_duration: duration(&max_at.field("max_stream_duration"), max_stream.max_stream_duration)?,
-            grpc_timeout_header_max: duration(
-                &max_at.field("grpc_timeout_header_max"),
-                max_stream.grpc_timeout_header_max,
-            )?,
-            grpc_timeout_header_offset: duration(
-                &max_at.field("grpc_timeout_header_offset"),
-                max_stream.grpc_timeout_header_offset,
-            )?,
+        max_stream_duration: match &message.max_stream_duration {
+            Some(limits) => Some(max_stream_duration(&at.field("max_stream_duration"), limits)?),
+            None => None,
         },
         max_grpc_timeout: duration(&at.field("max_grpc_timeout"), message.max_grpc_timeout)?,
         grpc_timeout_offset: duration(&at.field("grpc_timeout_offset"), message.grpc_timeout_offset)?,
@@ -68,6 +59,20 @@ pub(super) fn forward(cx: &mut Context, at: &At<'_>, message: pb::RouteAction) -
         mirror_policies: mirrors(&at.field("request_mirror_policies"), &message.request_mirror_policies)?,
         priority: priority(&at.field("priority"), message.priority)?,
         upgrade_configs: upgrades(&at.field("upgrade_configs"), &message.upgrade_configs)?,
+    })
+}
+
+fn max_stream_duration(
+    at: &At<'_>,
+    message: &pb::route_action::MaxStreamDuration,
+) -> Result<MaxStreamDuration, Refused> {
+    Ok(MaxStreamDuration {
+        max_stream_duration: duration(&at.field("max_stream_duration"), message.max_stream_duration)?,
+        grpc_timeout_header_max: duration(&at.field("grpc_timeout_header_max"), message.grpc_timeout_header_max)?,
+        grpc_timeout_header_offset: duration(
+            &at.field("grpc_timeout_header_offset"),
+            message.grpc_timeout_header_offset,
+        )?,
     })
 }
 
