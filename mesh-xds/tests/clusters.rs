@@ -7,6 +7,7 @@ use std::time::Duration;
 use mesh_core::resource::Invalid;
 use mesh_core::resource::cluster::{Cluster, Discovery, LbPolicy, LeastRequest, UpstreamProtocol};
 use mesh_core::resource::endpoint::{Address, ClusterLoadAssignment};
+use mesh_core::resource::outlier_detection::OutlierDetection;
 use mesh_proto::{json, type_url};
 use mesh_xds::decode::{self, Decoded};
 use serde_json::{Value as Json, json};
@@ -167,6 +168,51 @@ fn clusters_that_cannot_be_served_safely_are_refused() {
 }
 
 #[test]
+fn outlier_detection_has_envoys_defaults_and_limits() {
+    let of = |fields: Json| decode(&cluster(json!({ "outlier_detection": fields })));
+    let settings = |fields: Json| of(fields).unwrap().value.outlier_detection.clone().unwrap();
+    assert_eq!(settings(json!({})), OutlierDetection::default());
+    let longer = settings(json!({ "base_ejection_time": "400s" }));
+    assert_eq!(longer.max_ejection_time, Duration::from_secs(400), "the longest ejection is never below the base");
+    assert_eq!(settings(json!({ "always_eject_one_host": false })).always_eject_one_host, Some(false));
+    let cases = [
+        (json!({ "interval": "0s" }), "interval: 0s must be above 0s"),
+        (json!({ "interval": "10000000000s" }), "interval: duration is out of range"),
+        (json!({ "base_ejection_time": "0s" }), "base_ejection_time: 0s must be above 0s"),
+        (json!({ "max_ejection_time": "0s" }), "max_ejection_time: 0s must be above 0s"),
+        (json!({ "max_ejection_time": "20s" }), "max_ejection_time: 20s is below base_ejection_time, 30s"),
+        (json!({ "max_ejection_time_jitter": "-1s" }), "max_ejection_time_jitter: duration is negative"),
+    ];
+    for (fields, expected) in cases {
+        assert_eq!(refusal(of(fields)), format!("outlier_detection.{expected}"));
+    }
+    for field in [
+        "max_ejection_percent",
+        "enforcing_consecutive_5xx",
+        "enforcing_success_rate",
+        "enforcing_consecutive_gateway_failure",
+        "enforcing_consecutive_local_origin_failure",
+        "enforcing_local_origin_success_rate",
+        "failure_percentage_threshold",
+        "enforcing_failure_percentage",
+        "enforcing_failure_percentage_local_origin",
+    ] {
+        let expected = format!("outlier_detection.{field}: 101 must be at most 100");
+        assert_eq!(refusal(of(json!({ field: 101 }))), expected);
+        assert!(of(json!({ field: 100 })).is_ok() && of(json!({ field: 0 })).is_ok());
+    }
+    let extreme: Vec<&str> = vec!["consecutive_5xx", "success_rate_stdev_factor", "failure_percentage_request_volume"];
+    for field in extreme {
+        assert!(of(json!({ field: u32::MAX })).is_ok() && of(json!({ field: 0 })).is_ok());
+    }
+    let said = of(json!({ "detect_degraded_hosts": true })).unwrap().not_in_force;
+    assert_eq!(
+        said,
+        ["outlier_detection.detect_degraded_hosts: OutlierDetection.detect_degraded_hosts is not in force"]
+    );
+}
+
+#[test]
 fn a_policy_that_is_not_there_yet_is_replaced_and_said() {
     let of = |fields: Json| {
         let decoded = decode(&cluster(fields)).unwrap();
@@ -230,7 +276,6 @@ fn the_protocol_comes_from_the_options_or_from_the_older_fields() {
 #[test]
 fn what_has_no_effect_yet_is_listed() {
     let config = cluster(json!({
-        "outlier_detection": { "consecutive_5xx": 5 },
         "health_checks": [{ "timeout": "1s", "interval": "1s", "unhealthy_threshold": 1, "healthy_threshold": 1, "tcp_health_check": {} }],
         "alt_stat_name": "a;",
         "common_lb_config": { "locality_weighted_lb_config": {} }
@@ -242,8 +287,7 @@ fn what_has_no_effect_yet_is_listed() {
         [
             "alt_stat_name: Cluster.alt_stat_name is not in force",
             "common_lb_config.locality_weighted_lb_config: CommonLbConfig.locality_weighted_lb_config is not in force",
-            "health_checks: Cluster.health_checks is not in force",
-            "outlier_detection: Cluster.outlier_detection is not in force"
+            "health_checks: Cluster.health_checks is not in force"
         ]
     );
 }

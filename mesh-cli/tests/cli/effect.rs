@@ -4,14 +4,9 @@ use crate::{folder, mesh, path};
 
 /// `spec` of a DestinationRule or an HTTP rule of a VirtualService for the host `a`, and what is said of it.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("trafficPolicy: {outlierDetection: {consecutive5xxErrors: 3}}", "Cluster.outlier_detection is not in force"),
     (
         "trafficPolicy: {outlierDetection: {outlierDetectionHttpErrorCodes: [429]}}",
         "outlierDetectionHttpErrorCodes: other errors than 5xx have no effect yet",
-    ),
-    (
-        "trafficPolicy: {portLevelSettings: [{port: {number: 80}, outlierDetection: {interval: 1s}}]}",
-        "Cluster.outlier_detection is not in force",
     ),
     (
         "trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x}}}",

@@ -21,6 +21,9 @@ pub struct Cluster {
     pub lb_policy: LbPolicy,
     /// `common_lb_config.healthy_panic_threshold` in percent, default 50; 0 turns panic off.
     pub healthy_panic_threshold: f64,
+    /// `common_lb_config.update_merge_window`, default 1 s: of changes of hosts' health the first is in force at once, and
+    /// what follows within this time is when it has passed. Zero: everything at once.
+    pub update_merge_window: Duration,
     /// Ejection of hosts that answer badly; `None` leaves it off.
     pub outlier_detection: Option<OutlierDetection>,
     /// Concurrency limits of this process towards the cluster.
@@ -48,6 +51,7 @@ impl Cluster {
             connect_timeout: Duration::from_secs(5),
             lb_policy: LbPolicy::RoundRobin,
             healthy_panic_threshold: 50.0,
+            update_merge_window: Duration::from_secs(1),
             outlier_detection: None,
             circuit_breakers: CircuitBreakers::default(),
             protocol: UpstreamProtocol::Http1,

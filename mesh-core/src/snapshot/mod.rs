@@ -9,6 +9,7 @@ mod compat;
 mod compiler;
 mod filters;
 mod fixed;
+pub mod health;
 mod listener;
 mod slots;
 pub mod status;

@@ -8,7 +8,7 @@ use mesh_core::engine::load_balancing::{Host, endpoints};
 use mesh_core::resource::cluster::{Discovery, Thresholds};
 use mesh_core::resource::endpoint::{Address, ClusterLoadAssignment, Endpoint, HealthStatus, Locality};
 use mesh_core::snapshot::{Cluster, Pin};
-use mesh_core::state::{Lane, Load, Slot};
+use mesh_core::state::{EjectionCause, Finding, Lane, Load, Origin, Slot};
 use serde_json::{Value, json};
 
 use super::Page;
@@ -81,18 +81,25 @@ fn lines(out: &mut String, cluster: &Cluster) -> fmt::Result {
     for (statistic, value) in totals(cluster) {
         writeln!(out, "{name}::{statistic}::{value}")?;
     }
+    for (statistic, value) in outliers(cluster) {
+        writeln!(out, "{name}::outlier_detection::{statistic}::{value}")?;
+    }
     for Placed { host, priority, locality } in placed(cluster) {
         let at = format!("{name}::{}", host.endpoint.address);
         for (statistic, value, _) in statistics(host) {
             writeln!(out, "{at}::{statistic}::{value}")?;
         }
         writeln!(out, "{at}::hostname::{}", host.endpoint.hostname)?;
-        writeln!(out, "{at}::health_flags::{}", health_flags(host.endpoint.health))?;
+        writeln!(out, "{at}::health_flags::{}", health_flags(host))?;
         writeln!(out, "{at}::weight::{}", host.endpoint.weight)?;
         writeln!(out, "{at}::region::{}", locality.region)?;
         writeln!(out, "{at}::zone::{}", locality.zone)?;
         writeln!(out, "{at}::sub_zone::{}", locality.sub_zone)?;
         writeln!(out, "{at}::priority::{priority}")?;
+        for (statistic, origin) in [("success_rate", Origin::External), ("local_origin_success_rate", Origin::Local)] {
+            // As Envoy says that it is not known.
+            writeln!(out, "{at}::{statistic}::{}", host.state.outcomes().success_rate(origin).unwrap_or(-1.0))?;
+        }
     }
     Ok(())
 }
@@ -117,6 +124,27 @@ fn totals(cluster: &Cluster) -> [(&'static str, u64); 12] {
     ]
 }
 
+/// Envoy's statistics below `outlier_detection`; none where it is off.
+fn outliers(cluster: &Cluster) -> Vec<(String, u64)> {
+    if cluster.monitor().is_none() {
+        return Vec::new();
+    }
+    let counts = cluster.state().ejections().counts();
+    let all = [
+        ("ejections_active", counts.active),
+        ("ejections_enforced_total", counts.enforced_total()),
+        ("ejections_overflow", counts.overflow),
+    ];
+    let by_cause = EjectionCause::ALL.into_iter().flat_map(|cause| {
+        let name = cause.as_str();
+        [
+            (format!("ejections_detected_{name}"), counts.detected_of(cause)),
+            (format!("ejections_enforced_{name}"), counts.enforced_of(cause)),
+        ]
+    });
+    all.into_iter().map(|(name, count)| (name.to_owned(), count)).chain(by_cause).collect()
+}
+
 fn statistics(host: &Host) -> [(&'static str, u64, &'static str); 4] {
     let (active, error, total) = (u64::from(host.state.active()), host.state.errors(), host.state.total());
     [
@@ -127,13 +155,22 @@ fn statistics(host: &Host) -> [(&'static str, u64, &'static str); 4] {
     ]
 }
 
-/// The flags that Envoy sets for a health that the control plane sent.
-const fn health_flags(health: HealthStatus) -> &'static str {
-    match health {
-        HealthStatus::Unknown | HealthStatus::Healthy => "healthy",
+/// The flags that Envoy sets: for what was found out here, and for what the control plane says.
+fn health_flags(host: &Host) -> String {
+    let said = match host.endpoint.health {
+        HealthStatus::Unknown | HealthStatus::Healthy => "",
         HealthStatus::Degraded => "/degraded_eds_health",
         HealthStatus::Unhealthy | HealthStatus::Draining | HealthStatus::Timeout => "/failed_eds_health",
-    }
+    };
+    let found = [
+        (Finding::CheckFailed, "/failed_active_hc"),
+        (Finding::Ejected, "/failed_outlier_check"),
+        (Finding::Degraded, "/degraded_active_hc"),
+        (Finding::Unchecked, "/pending_active_hc"),
+    ];
+    let holding = found.into_iter().filter(|(finding, _)| host.state.is(*finding)).map(|(_, flag)| flag);
+    let flags: String = holding.chain([said]).collect();
+    if flags.is_empty() { "healthy".to_owned() } else { flags }
 }
 
 fn status(cluster: &Cluster) -> Value {
@@ -178,10 +215,21 @@ fn host_status(placed: &Placed<'_>) -> Value {
         value => json!({ "name": name, "type": kind, "value": value.to_string() }),
     });
     let Locality { region, zone, sub_zone } = &placed.locality;
+    let mut health = json!({ "eds_health_status": health });
+    for (finding, field) in [
+        (Finding::CheckFailed, "failed_active_health_check"),
+        (Finding::Ejected, "failed_outlier_check"),
+        (Finding::Degraded, "failed_active_degraded_check"),
+        (Finding::Unchecked, "pending_active_hc"),
+    ] {
+        if placed.host.state.is(finding) {
+            health[field] = true.into();
+        }
+    }
     json!({
         "address": address(&endpoint.address),
         "stats": statistics,
-        "health_status": { "eds_health_status": health },
+        "health_status": health,
         "weight": endpoint.weight,
         "hostname": endpoint.hostname,
         "priority": placed.priority,

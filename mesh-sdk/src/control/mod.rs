@@ -1,9 +1,10 @@
 //! Control work on a thread of its own, `mesh-control`, so that blocked request handlers cannot starve it.
 //!
 //! [`run`](self::run) is its loop: sources, names and admin pages in, snapshots out. [`publish`](self::publish) is the one way
-//! from objects to what is in force. The thread ends with its owner. The process' signals are left as they are:
+//! from objects to what is in force; [`health`](self::health) watches hosts. The thread ends with its owner. The process' signals are left as they are:
 //! Rust programs ignore SIGPIPE from the start.
 
+mod health;
 mod publish;
 mod run;
 

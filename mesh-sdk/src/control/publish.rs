@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use mesh_core::engine::outlier_detection::Bell;
 use mesh_core::resource::cluster::Cluster;
 use mesh_core::resource::endpoint::ClusterLoadAssignment;
 use mesh_core::resource::{Name, ResourceKind, ResourceName};
@@ -18,7 +19,9 @@ use mesh_proto::canonical;
 use mesh_proto::envoy::config::core::v3::TrafficDirection;
 use mesh_proto::prost;
 use mesh_xds::decode::{self, Batch, Resource};
+use tokio::time::Instant;
 
+use super::health::Watch;
 use crate::source::Reading;
 use crate::view::View;
 
@@ -28,6 +31,7 @@ pub(crate) struct Publisher {
     proxy: ProxyContext,
     mesh: MeshConfig,
     compiler: Compiler,
+    watch: Watch,
     view: Arc<View>,
     /// What was judged last, accepted or refused.
     judged: BTreeMap<ResourceName, Bytes>,
@@ -39,11 +43,19 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(proxy: ProxyContext, mesh: MeshConfig, compat: RequestCompat, view: Arc<View>) -> Self {
+    /// Nothing is in force yet. `bell` is rung when requests find that a host answers badly: [`Self::health`] is due then.
+    pub(crate) fn new(
+        proxy: ProxyContext,
+        mesh: MeshConfig,
+        compat: RequestCompat,
+        bell: Bell,
+        view: Arc<View>,
+    ) -> Self {
         Self {
             proxy,
             mesh,
-            compiler: Compiler::new(fastrand::u64(..)).with_compat(compat),
+            compiler: Compiler::new(fastrand::u64(..)).with_compat(compat).with_bell(bell),
+            watch: Watch::new(),
             view,
             judged: BTreeMap::new(),
             said: BTreeSet::new(),
@@ -117,6 +129,27 @@ impl Publisher {
         self.publish(&next);
     }
 
+    /// Puts in force what was found out of hosts.
+    pub(crate) fn health(&mut self) {
+        let changed = self.watch.run();
+        self.made_again(changed);
+    }
+
+    /// When [`health`](Self::health) is due, if ever.
+    pub(crate) fn health_due(&self) -> Option<Instant> {
+        self.watch.wake_at()
+    }
+
+    /// Makes the balancers of clusters again whose hosts' health changed.
+    fn made_again(&mut self, mut changed: Vec<Name>) {
+        while !changed.is_empty() {
+            let (next, _) = self.compiler.apply(Update { health: changed, ..Update::default() });
+            self.view.snapshots.publish(&next);
+            tracing::debug!(version = next.version(), workload = self.view.workload, "health in force");
+            changed = self.watch.follow(&next);
+        }
+    }
+
     /// Judges what changed, compiles and publishes it.
     fn resources(&mut self, given: Vec<Given>) {
         let (changed, removed) = self.difference(given);
@@ -161,9 +194,11 @@ impl Publisher {
         (changed, before.into_keys().collect())
     }
 
-    fn publish(&self, next: &Arc<Snapshot>) {
+    fn publish(&mut self, next: &Arc<Snapshot>) {
         self.view.snapshots.publish(next);
         tracing::debug!(version = next.version(), workload = self.view.workload, "configuration in force");
+        let changed = self.watch.follow(next);
+        self.made_again(changed);
     }
 
     /// Says once in the life of the mesh that a kind of field has no effect; where it is set is on `/coverage`.
@@ -249,6 +284,7 @@ mod tests {
             ProxyContext::new("default"),
             MeshConfig::default(),
             RequestCompat::default(),
+            Bell::default(),
             Arc::new(View::new("test".to_owned())),
         )
     }

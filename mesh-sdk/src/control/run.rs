@@ -6,7 +6,9 @@ use std::future::pending;
 
 use mesh_istio::LoadOptions;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
+use super::health::Caller;
 use super::publish::Publisher;
 use super::{Plan, Started};
 use crate::admin;
@@ -20,7 +22,8 @@ pub(super) async fn run(plan: Plan, first: oneshot::Sender<Result<Started, Build
     let view = std::sync::Arc::clone(&plan.view);
     let (answered, mut answers) = mpsc::channel(64);
     let refresher = Refresher::new(plan.resolver, answered);
-    let mut publisher = Publisher::new(plan.proxy, plan.mesh, plan.compat, std::sync::Arc::clone(&view));
+    let caller = Caller::default();
+    let mut publisher = Publisher::new(plan.proxy, plan.mesh, plan.compat, caller.bell(), std::sync::Arc::clone(&view));
     let (mut readings, mut changes) = match open(plan.sources, publisher.namespace()).await {
         Ok(opened) => opened,
         Err(error) => {
@@ -56,6 +59,8 @@ pub(super) async fn run(plan: Plan, first: oneshot::Sender<Result<Started, Build
                 let accepted = std::iter::once(resolved).chain(std::iter::from_fn(|| answers.try_recv().ok()));
                 publisher.resolved(accepted.filter_map(|resolved| names.accept(resolved)).collect());
             }
+            () = caller.called() => publisher.health(),
+            () = until(publisher.health_due()) => publisher.health(),
         }
         settle(&view, &names);
     }
@@ -94,6 +99,14 @@ async fn open(sources: Vec<SourceConfig>, namespace: &str) -> Result<(Vec<Readin
 async fn next(changes: &mut Changes) -> (usize, Reading) {
     match changes.recv().await {
         Some(change) => change,
+        None => pending().await,
+    }
+}
+
+/// Waits for a moment; for ever, when there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
         None => pending().await,
     }
 }

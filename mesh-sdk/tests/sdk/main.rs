@@ -6,6 +6,7 @@ mod article;
 mod bad_input;
 mod build;
 mod directory;
+mod ejections;
 mod grpc;
 mod lifecycle;
 mod names;

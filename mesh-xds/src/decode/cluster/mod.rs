@@ -7,6 +7,7 @@
 mod breakers;
 mod discovery;
 mod lb_policy;
+mod outlier_detection;
 mod protocol;
 mod transport;
 
@@ -42,6 +43,15 @@ pub(super) fn cluster(cx: &mut Context, at: &At<'_>, message: pb::Cluster) -> Re
     cluster.lb_policy = lb_policy::lb_policy(cx, at, &message)?;
     // Envoy compares whole percents.
     cluster.healthy_panic_threshold = panic.map_or(cluster.healthy_panic_threshold, f64::round);
+    if let Some(window) =
+        duration(&at.field("common_lb_config").field("update_merge_window"), common.update_merge_window)?
+    {
+        cluster.update_merge_window = window;
+    }
+    if let Some(settings) = &message.outlier_detection {
+        let at = at.field("outlier_detection");
+        cluster.outlier_detection = Some(outlier_detection::outlier_detection(&at, settings)?);
+    }
     cluster.circuit_breakers = breakers::breakers(&at.field("circuit_breakers"), message.circuit_breakers.as_ref())?;
     cluster.protocol = options.protocol;
     cluster.http = options.http;

@@ -1,0 +1,220 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::engine::outlier_detection::{Bell, Observation};
+use crate::resource::cluster::{Cluster as Config, Discovery};
+use crate::resource::endpoint::{Address, ClusterLoadAssignment, Endpoint, HealthStatus, LocalityEndpoints};
+use crate::resource::metadata::Metadata;
+use crate::resource::outlier_detection::{Enforcing, OutlierDetection};
+use crate::snapshot::{Change, Compiler, RequestCompat, Update};
+use crate::state::{EjectionCause, Finding};
+
+const S: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
+
+/// Ejects at the first failure, and nothing else does.
+fn strict() -> OutlierDetection {
+    OutlierDetection {
+        consecutive_5xx: 1,
+        interval: S,
+        base_ejection_time: S,
+        max_ejection_percent: 100,
+        enforcing: Enforcing { success_rate: 0, ..Enforcing::default() },
+        ..OutlierDetection::default()
+    }
+}
+
+fn cluster(name: &str, settings: Option<OutlierDetection>) -> Config {
+    let discovery = Discovery::Eds { service_name: name.into() };
+    Config { outlier_detection: settings, healthy_panic_threshold: 0.0, ..Config::new(name, discovery) }
+}
+
+fn assignment(hosts: &[u16]) -> Arc<ClusterLoadAssignment> {
+    let endpoint = |port: &u16| Endpoint {
+        address: Address::Socket(([10, 0, 0, 1], *port).into()),
+        hostname: String::new(),
+        weight: 1,
+        health: HealthStatus::Healthy,
+        metadata: Metadata::new(),
+    };
+    let group = LocalityEndpoints { endpoints: hosts.iter().map(endpoint).collect(), ..Default::default() };
+    Arc::new(ClusterLoadAssignment { localities: vec![group], ..ClusterLoadAssignment::default() })
+}
+
+/// A compiler, what watches its clusters, and their bell.
+struct Mesh {
+    compiler: Compiler,
+    health: Health,
+    rings: Arc<AtomicUsize>,
+}
+
+impl Mesh {
+    fn new(config: Config, hosts: &[u16]) -> Self {
+        let rings = Arc::new(AtomicUsize::new(0));
+        let ring = Arc::clone(&rings);
+        let bell = Bell::new(move || {
+            ring.fetch_add(1, Ordering::Relaxed);
+        });
+        let compiler = Compiler::new(1).with_bell(bell).with_compat(RequestCompat::envoy());
+        let mut mesh = Self { compiler, health: Health::new(1), rings };
+        mesh.endpoints(&config.name, hosts, Duration::ZERO);
+        mesh.push(config, Duration::ZERO);
+        mesh
+    }
+
+    fn apply(&mut self, update: Update, now: Duration) {
+        let (snapshot, refused) = self.compiler.apply(update);
+        assert_eq!(refused, []);
+        let changes = self.health.follow(&snapshot, now);
+        self.publish(&changes, now);
+    }
+
+    fn publish(&mut self, changes: &Changes, now: Duration) {
+        if !changes.health.is_empty() {
+            self.apply(Update { health: changes.health.clone(), ..Update::default() }, now);
+        }
+    }
+
+    fn push(&mut self, config: Config, now: Duration) {
+        self.apply(Update { clusters: vec![Change::Set(Arc::new(config))], ..Update::default() }, now);
+    }
+
+    fn endpoints(&mut self, name: &str, hosts: &[u16], now: Duration) {
+        self.apply(Update { endpoints: vec![(name.into(), Some(assignment(hosts)))], ..Update::default() }, now);
+    }
+
+    fn run(&mut self, now: Duration) -> Changes {
+        let changes = self.health.run(now);
+        self.publish(&changes, now);
+        changes
+    }
+
+    fn fail(&mut self, name: &str, port: u16, now: Duration) -> Changes {
+        let cluster = Arc::clone(self.compiler.current().cluster_by_name(name).unwrap());
+        let host = cluster.balancer().hosts().iter().find(|host| host.endpoint.address == address(port)).unwrap();
+        cluster.monitor().unwrap().observe(cluster.state(), &host.state, Observation::Status(500));
+        self.run(now)
+    }
+
+    /// The ports that can be picked.
+    fn usable(&self, name: &str) -> Vec<String> {
+        let cluster = self.compiler.current().cluster_by_name(name).unwrap();
+        let balancer = cluster.balancer();
+        let port = |address: &Address| address.to_string().rsplit_once(':').unwrap().1.to_owned();
+        balancer.eligible().iter().map(|at| port(&balancer.host(*at).unwrap().endpoint.address)).collect()
+    }
+}
+
+fn address(port: u16) -> Address {
+    Address::Socket(([10, 0, 0, 1], port).into())
+}
+
+#[test]
+fn a_host_is_ejected_by_its_answers_and_returns_in_a_sweep() {
+    let mut mesh = Mesh::new(cluster("c", Some(strict())), &[1, 2]);
+    assert_eq!((mesh.usable("c"), mesh.health.wake_at()), (vec!["1".into(), "2".into()], Some(S)));
+    let cause = EjectionCause::Consecutive5xx;
+    let changes = mesh.fail("c", 1, S / 2);
+    assert_eq!(mesh.rings.load(Ordering::Relaxed), 1);
+    assert_eq!(changes.ejections, [("c".into(), Effect::Ejected { address: address(1), cause })]);
+    assert_eq!(mesh.usable("c"), ["2"]);
+    // The ejection lasts a second, which is over in the second sweep only.
+    assert_eq!(mesh.run(S), Changes::default());
+    assert_eq!(mesh.usable("c"), ["2"]);
+    assert_eq!(mesh.run(2 * S).ejections, [("c".into(), Effect::Returned { address: address(1) })]);
+    assert_eq!(mesh.usable("c"), ["1", "2"]);
+}
+
+#[test]
+fn pushes_that_do_not_touch_it_lose_no_ejection_and_no_row() {
+    let mut config = cluster("c", Some(OutlierDetection { consecutive_5xx: 3, ..strict() }));
+    let mut mesh = Mesh::new(config.clone(), &[1, 2, 3]);
+    for _ in 0..3 {
+        mesh.fail("c", 1, S / 4);
+    }
+    mesh.fail("c", 2, S / 4);
+    for push in 0..1_000u32 {
+        config.circuit_breakers.default.max_requests = push;
+        mesh.push(config.clone(), S / 2);
+        mesh.push(cluster(&format!("other-{}", push % 7), Some(strict())), S / 2);
+        mesh.endpoints("c", if push % 2 == 0 { &[3, 2, 1, 4] } else { &[1, 2, 3] }, S / 2);
+        mesh.run(S / 2);
+    }
+    assert_eq!(mesh.usable("c"), ["2", "3"], "ejected it stays");
+    mesh.fail("c", 2, S / 2);
+    mesh.fail("c", 2, 3 * S);
+    assert_eq!(mesh.usable("c"), ["1", "3"], "the row of three went on; the first one is back since a sweep");
+}
+
+#[test]
+fn other_settings_or_none_give_hosts_back_and_a_host_that_comes_again_is_new() {
+    let now = S / 2;
+    let mut mesh = Mesh::new(cluster("c", Some(strict())), &[1, 2, 3]);
+    mesh.fail("c", 1, now);
+    assert_eq!(mesh.usable("c"), ["2", "3"]);
+    mesh.push(cluster("c", Some(OutlierDetection { consecutive_5xx: 2, ..strict() })), 3 * S);
+    assert_eq!(mesh.usable("c"), ["1", "2", "3"], "judged anew by other settings");
+    mesh.fail("c", 1, 3 * S);
+    mesh.fail("c", 1, 5 * S);
+    assert_eq!(mesh.usable("c"), ["2", "3"]);
+    mesh.push(cluster("c", None), 8 * S);
+    assert_eq!((mesh.usable("c"), mesh.health.wake_at()), (vec!["1".into(), "2".into(), "3".into()], None));
+    let mut mesh = Mesh::new(cluster("c", Some(strict())), &[1, 2, 3]);
+    mesh.fail("c", 1, now);
+    mesh.endpoints("c", &[2, 3], now);
+    mesh.endpoints("c", &[1, 2, 3], now);
+    assert_eq!(mesh.usable("c"), ["1", "2", "3"], "removed and added");
+}
+
+#[test]
+fn the_first_change_is_in_force_at_once_and_those_that_follow_soon_together() {
+    let settings = OutlierDetection { base_ejection_time: 100 * S, interval: 100 * S, ..strict() };
+    let mut mesh = Mesh::new(cluster("c", Some(settings.clone())), &[1, 2, 3, 4]);
+    mesh.fail("c", 1, 10 * S);
+    assert_eq!(mesh.usable("c"), ["2", "3", "4"]);
+    mesh.fail("c", 2, 10 * S + 10 * MS);
+    mesh.fail("c", 3, 10 * S + 500 * MS);
+    assert_eq!(mesh.usable("c"), ["2", "3", "4"], "held back");
+    let host = Arc::clone(&mesh.compiler.current().cluster_by_name("c").unwrap().balancer().hosts()[1].state);
+    assert!(host.is(Finding::Ejected), "known all the same");
+    assert_eq!(mesh.health.wake_at(), Some(11 * S + 10 * MS), "counted from the first that is held back");
+    mesh.run(11 * S + 9 * MS);
+    assert_eq!(mesh.usable("c"), ["2", "3", "4"]);
+    mesh.run(11 * S + 10 * MS);
+    assert_eq!(mesh.usable("c"), ["4"]);
+    // A window of zero holds nothing back; what is pushed meanwhile shows what was held back.
+    let config = Config { update_merge_window: Duration::ZERO, ..cluster("c", Some(settings.clone())) };
+    let mut mesh = Mesh::new(config, &[1, 2, 3]);
+    mesh.fail("c", 1, S);
+    mesh.fail("c", 2, S);
+    assert_eq!(mesh.usable("c"), ["3"]);
+    let mut mesh = Mesh::new(cluster("c", Some(settings)), &[1, 2, 3]);
+    mesh.fail("c", 1, S);
+    mesh.fail("c", 2, S);
+    mesh.endpoints("c", &[1, 2, 3, 4], S);
+    assert_eq!(mesh.usable("c"), ["3", "4"]);
+}
+
+#[test]
+fn one_host_is_ejected_beyond_the_share_unless_envoys_way_is_asked_for() {
+    let settings = OutlierDetection { max_ejection_percent: 10, ..strict() };
+    for (compat, expected) in [(RequestCompat::envoy(), vec!["1", "2"]), (RequestCompat::default(), vec!["2"])] {
+        let mut mesh = Mesh::new(cluster("unused", None), &[]);
+        mesh.compiler = Compiler::new(1).with_compat(compat);
+        mesh.endpoints("c", &[1, 2], Duration::ZERO);
+        mesh.push(cluster("c", Some(settings.clone())), Duration::ZERO);
+        mesh.fail("c", 1, S / 2);
+        assert_eq!(mesh.usable("c"), expected);
+    }
+}
+
+#[test]
+fn a_cluster_that_goes_is_forgotten() {
+    let mut mesh = Mesh::new(cluster("c", Some(strict())), &[1, 2]);
+    mesh.fail("c", 1, S / 2);
+    mesh.fail("c", 2, S / 2);
+    mesh.apply(Update { clusters: vec![Change::Remove("c".into())], ..Update::default() }, S);
+    assert_eq!(mesh.health.wake_at(), None);
+    assert_eq!(mesh.run(100 * S), Changes::default());
+}
