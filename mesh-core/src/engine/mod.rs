@@ -12,6 +12,7 @@ pub mod local_reply;
 pub mod matcher;
 pub mod outlier_detection;
 pub mod random;
+pub mod rate_limit;
 pub mod response_flags;
 pub mod retry;
 pub mod routing;

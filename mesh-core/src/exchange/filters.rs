@@ -105,6 +105,7 @@ impl<P: Passage> Waiting<P> {
                 dynamic_metadata: &mut self.exit.metadata,
                 route: compiled.and_then(|one| RouteView::new(&one.routes, leg.place.decision)),
                 route_configs,
+                service_cluster: leg.flight.pin.service_cluster(),
                 grpc: leg.grpc,
                 flags: &mut self.exit.flags,
                 notes: self.exit.notes.of(self.at),

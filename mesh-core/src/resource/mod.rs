@@ -13,6 +13,7 @@ pub mod listener;
 pub mod matcher;
 pub mod metadata;
 pub mod outlier_detection;
+pub mod rate_limit;
 pub mod retry;
 pub mod route;
 

@@ -130,6 +130,15 @@ impl Compiler {
         self
     }
 
+    /// Says which service cluster this node belongs to (`node.cluster`), for rate limits by `source_cluster`. Default: none.
+    #[must_use]
+    pub fn with_service_cluster(mut self, name: impl Into<Name>) -> Self {
+        let mut current = (*self.current).clone();
+        current.service_cluster = name.into();
+        self.current = Arc::new(current);
+        self
+    }
+
     /// The snapshot made last.
     #[must_use]
     pub const fn current(&self) -> &Arc<Snapshot> {

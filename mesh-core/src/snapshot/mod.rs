@@ -39,6 +39,7 @@ use crate::resource::route::RouteConfiguration;
 pub struct Snapshot {
     version: u64,
     compat: RequestCompat,
+    service_cluster: Name,
     listeners: Arc<BTreeMap<Name, Arc<Listener>>>,
     index: Arc<ListenerIndex>,
     tables: Slots<Table>,
@@ -64,6 +65,7 @@ impl Snapshot {
         Self {
             version: 0,
             compat: RequestCompat::default(),
+            service_cluster: Name::default(),
             listeners: Arc::default(),
             index: Arc::default(),
             tables: Slots::default(),
@@ -82,6 +84,12 @@ impl Snapshot {
     #[must_use]
     pub const fn compat(&self) -> RequestCompat {
         self.compat
+    }
+
+    /// The service cluster of this node (`node.cluster`); may be empty.
+    #[must_use]
+    pub fn service_cluster(&self) -> &str {
+        &self.service_cluster
     }
 
     /// A route table by number; `None` while its routes have not arrived.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{HttpFilter, RouteConfig};
 use crate::engine::buffer::{Buffer, BufferLimit};
+use crate::engine::rate_limit::{LocalRateLimit, RouteLimit};
 use crate::resource::filter::{FilterConfig, RouteConfig as RouteFilterConfig};
 use crate::resource::{FieldPath, Name, Problem};
 
@@ -12,9 +13,9 @@ use crate::resource::{FieldPath, Name, Problem};
 /// # Errors
 /// Where and what is wrong with its configuration.
 pub fn compile(config: &FilterConfig, at: &FieldPath) -> Result<Option<Arc<dyn HttpFilter>>, (FieldPath, Problem)> {
-    let _ = at;
     Ok(match config {
         FilterConfig::Buffer(config) => Some(Arc::new(Buffer::new(*config))),
+        FilterConfig::LocalRateLimit(config) => Some(Arc::new(LocalRateLimit::compile(config, at)?)),
         FilterConfig::NotInForce(_) => None,
     })
 }
@@ -24,9 +25,9 @@ pub fn compile(config: &FilterConfig, at: &FieldPath) -> Result<Option<Arc<dyn H
 /// # Errors
 /// Where and what is wrong with it.
 pub fn compile_route(config: &RouteFilterConfig, at: &FieldPath) -> Result<RouteConfig, (FieldPath, Problem)> {
-    let _ = at;
     Ok(match config {
         RouteFilterConfig::Buffer(config) => RouteConfig::Buffer(BufferLimit::new(*config)),
+        RouteFilterConfig::LocalRateLimit(config) => RouteConfig::LocalRateLimit(RouteLimit::compile(config, at)?),
         RouteFilterConfig::NotInForce(type_url) => RouteConfig::NotInForce(Name::clone(type_url)),
     })
 }

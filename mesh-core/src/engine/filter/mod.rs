@@ -67,6 +67,8 @@ pub struct RequestCx<'a> {
     pub route: Option<RouteView<'a>>,
     /// What the route and the levels above it say to this filter.
     pub route_configs: RouteConfigs<'a>,
+    /// The service cluster of this node; may be empty.
+    pub service_cluster: &'a str,
     /// Whether the caller speaks gRPC.
     pub grpc: bool,
     /// Flags that the response is to carry, beside those of its own.

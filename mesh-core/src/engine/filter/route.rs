@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::buffer::BufferLimit;
 use crate::engine::facts::RequestFacts;
+use crate::engine::rate_limit::RouteLimit;
 use crate::engine::routing::{ClusterRef, CompiledRoute, RouteDecision, RouteTable};
 use crate::resource::Name;
 use crate::resource::metadata::Metadata;
@@ -24,6 +25,8 @@ pub struct RouteFilter {
 pub enum RouteConfig {
     /// Of the buffer filter.
     Buffer(BufferLimit),
+    /// Of the local rate limit: with its buckets.
+    LocalRateLimit(RouteLimit),
     /// Of a filter that is left out. The type URL.
     NotInForce(Name),
 }

@@ -18,6 +18,7 @@ use super::table::{self, RouteTable};
 use super::weighted::{BadTotal, Weights};
 use crate::engine::headers::HeaderChanges;
 use crate::engine::matcher::{HeaderKey, HeaderMatch, Rewrite};
+use crate::engine::rate_limit::{RateLimits, RouteRateLimits};
 use crate::engine::retry::Retry;
 use crate::engine::timeout::RouteTimeouts;
 use crate::resource::header_mutation::HeaderMutations;
@@ -69,6 +70,7 @@ struct Host<'c> {
     retry: Option<Arc<Retry>>,
     changes: Level,
     overrides: usize,
+    rate_limits: RateLimits,
 }
 
 impl<'c> Compiler<'c> {
@@ -93,6 +95,7 @@ impl<'c> Compiler<'c> {
                     .transpose()?,
                 changes: level(&host.request_headers, &host.response_headers, &at)?,
                 overrides: self.override_set(Some(shared), &host.name, &host.per_filter_config, &at)?,
+                rate_limits: RateLimits::compile(&host.rate_limits, &at.field("rate_limits"))?,
                 at: at.clone(),
             };
             for (number, route) in host.routes.iter().enumerate() {
@@ -285,6 +288,7 @@ impl<'c> Compiler<'c> {
             mirrors: self.mirrors(&forward.mirror_policies, host, at)?,
             priority: forward.priority,
             upgrades: forward.upgrade_configs.clone().into(),
+            rate_limits: rate_limits(forward, host, at)?,
             metadata_match: forward.metadata_match.clone(),
         })
     }
@@ -434,6 +438,18 @@ fn virtual_clusters(host: &VirtualHost, at: &FieldPath) -> Located<Box<[table::V
         Ok(table::VirtualCluster { name: Name::clone(&cluster.name), headers: headers.collect::<Result<_, _>>()? })
     });
     clusters.collect()
+}
+
+/// `None` when there is nothing to say.
+fn rate_limits(forward: &Forward, host: &Host<'_>, at: &FieldPath) -> Located<Option<Box<RouteRateLimits>>> {
+    if forward.rate_limits.is_empty() && host.rate_limits.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Box::new(RouteRateLimits {
+        route: RateLimits::compile(&forward.rate_limits, &at.field("rate_limits"))?,
+        virtual_host: host.rate_limits.clone(),
+        include_virtual_host: forward.include_virtual_host_rate_limits,
+    })))
 }
 
 /// With `max_stream_duration` the route's other limits do not count, as in Envoy.

@@ -13,6 +13,7 @@ use super::rewrite::{CompiledHostRewrite, CompiledPathRewrite};
 use super::weighted::Weights;
 use crate::engine::headers::HeaderChanges;
 use crate::engine::matcher::HeaderKey;
+use crate::engine::rate_limit::RouteRateLimits;
 use crate::engine::retry::Retry;
 use crate::engine::timeout::RouteTimeouts;
 use crate::resource::Name;
@@ -72,6 +73,7 @@ pub struct Forwarding {
     pub(super) mirrors: Box<[Mirror]>,
     pub(super) priority: RoutingPriority,
     pub(super) upgrades: Box<[UpgradeConfig]>,
+    pub(super) rate_limits: Option<Box<RouteRateLimits>>,
     pub(super) metadata_match: Metadata,
 }
 
@@ -173,6 +175,12 @@ impl CompiledRoute {
     #[must_use]
     pub fn priority(&self) -> RoutingPriority {
         self.forwarding().map_or(RoutingPriority::Default, |forwarding| forwarding.priority)
+    }
+
+    /// What the route and its virtual host say of requests for rate limits, if they say anything.
+    #[must_use]
+    pub fn rate_limits(&self) -> Option<&RouteRateLimits> {
+        self.forwarding()?.rate_limits.as_deref()
     }
 
     /// `upgrade_configs`.

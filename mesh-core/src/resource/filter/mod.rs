@@ -4,8 +4,10 @@
 //! Nothing is compiled: [`crate::engine::filter`] does that, or refuses.
 
 mod buffer;
+mod local_rate_limit;
 
 pub use self::buffer::Buffer;
+pub use self::local_rate_limit::{LocalDescriptor, LocalRateLimit, VirtualHostLimits};
 
 use super::Name;
 
@@ -15,6 +17,8 @@ use super::Name;
 pub enum FilterConfig {
     /// `envoy.extensions.filters.http.buffer.v3.Buffer`.
     Buffer(Buffer),
+    /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`.
+    LocalRateLimit(Box<LocalRateLimit>),
     /// Known and harmless to leave out: reported as not in force, never silently skipped. The type URL.
     NotInForce(Name),
 }
@@ -25,6 +29,8 @@ pub enum FilterConfig {
 pub enum RouteConfig {
     /// `envoy.extensions.filters.http.buffer.v3.BufferPerRoute.buffer`.
     Buffer(Buffer),
+    /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`.
+    LocalRateLimit(Box<LocalRateLimit>),
     /// For a filter that is left out. The type URL.
     NotInForce(Name),
 }

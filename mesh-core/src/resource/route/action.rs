@@ -12,6 +12,7 @@ use super::PerFilterConfig;
 use super::matching::FractionalPercent;
 use crate::resource::header_mutation::HeaderMutations;
 use crate::resource::metadata::Metadata;
+use crate::resource::rate_limit::RateLimit;
 use crate::resource::retry::RetryPolicy;
 use crate::resource::{Name, Problem};
 
@@ -65,6 +66,10 @@ pub struct Forward {
     pub mirror_policies: Vec<MirrorPolicy>,
     /// Which circuit breaker thresholds and connection pool are used.
     pub priority: RoutingPriority,
+    /// `rate_limits`.
+    pub rate_limits: Vec<RateLimit>,
+    /// `include_vh_rate_limits`: those of the virtual host count as well.
+    pub include_virtual_host_rate_limits: bool,
     /// Upgrades allowed or refused on this route.
     pub upgrade_configs: Vec<UpgradeConfig>,
 }
@@ -90,6 +95,8 @@ impl Forward {
             hash_policy: Vec::new(),
             mirror_policies: Vec::new(),
             priority: RoutingPriority::Default,
+            rate_limits: Vec::new(),
+            include_virtual_host_rate_limits: false,
             upgrade_configs: Vec::new(),
         }
     }

@@ -23,6 +23,7 @@ use super::filter::RouteConfig;
 use super::header_mutation::HeaderMutations;
 use super::matcher::HeaderMatcher;
 use super::metadata::Metadata;
+use super::rate_limit::RateLimit;
 use super::retry::RetryPolicy;
 
 /// A route configuration (RDS).
@@ -84,6 +85,8 @@ pub struct VirtualHost {
     pub include_attempt_count_in_response: bool,
     /// Send `x-envoy-is-timeout-retry` to the upstream on retries.
     pub include_is_timeout_retry_header: bool,
+    /// `rate_limits`.
+    pub rate_limits: Vec<RateLimit>,
     /// `request_mirror_policies` of routes that have none.
     pub mirror_policies: Vec<MirrorPolicy>,
     /// `typed_per_filter_config`.
