@@ -112,19 +112,94 @@ fn f26_an_unknown_filter_is_refused_unless_it_is_optional() {
 
 #[test]
 fn harmless_filters_are_kept_as_not_in_force() {
-    let limit = json!({ "name": "lrl", "disabled": true, "typed_config": { "@type": type_url::LOCAL_RATE_LIMIT, "stat_prefix": "s" } });
-    let decoded = decode(&with_filter(limit)).unwrap();
+    let compressor = format!("type.googleapis.com/{COMPRESSOR}");
+    let library = json!({ "name": "gzip", "typed_config": { "@type": "type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip" } });
+    let filter = json!({ "name": "zip", "disabled": true, "typed_config": { "@type": compressor, "compressor_library": library } });
+    let decoded = decode(&with_filter(filter)).unwrap();
     let ChainHandler::Http(manager) = &decoded.value.filter_chains[0].handler else { panic!("HTTP") };
     assert_eq!(manager.http_filters.len(), 1);
-    assert_eq!(&*manager.http_filters[0].name, "lrl");
+    assert_eq!(&*manager.http_filters[0].name, "zip");
     assert!(manager.http_filters[0].disabled);
-    assert_eq!(manager.http_filters[0].config, FilterConfig::NotInForce(type_url::LOCAL_RATE_LIMIT.into()));
-    assert_eq!(
-        decoded.not_in_force,
-        [format!(
-            "{MANAGER}.http_filters[0]: HTTP filter envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit is not in force"
-        )]
-    );
+    assert_eq!(manager.http_filters[0].config, FilterConfig::NotInForce(compressor.into()));
+    assert_eq!(decoded.not_in_force, [format!("{MANAGER}.http_filters[0]: HTTP filter {COMPRESSOR} is not in force")]);
+}
+
+const COMPRESSOR: &str = "envoy.extensions.filters.http.compressor.v3.Compressor";
+
+#[test]
+fn a_local_rate_limit_that_cannot_hold_refuses_the_listener_with_its_path() {
+    let limit = |fields: Json| {
+        let mut config = json!({ "@type": type_url::LOCAL_RATE_LIMIT, "stat_prefix": "s" });
+        config.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        refusal(&with_filter(json!({ "name": "l", "typed_config": config })))
+    };
+    let by = |action: Json| json!({ "rate_limits": [{ "actions": [action] }] });
+    let metadata = |source: &str, path: Json| {
+        by(
+            json!({ "metadata": { "descriptor_key": "k", "source": source, "metadata_key": { "key": "n", "path": path } } }),
+        )
+    };
+    let action = "rate_limits[0].actions[0]";
+    for (fields, field, problem) in [
+        (json!({ "stat_prefix": "" }), "stat_prefix".to_owned(), "must be at least 1 byte long"),
+        (json!({ "stage": 11 }), "stage".to_owned(), "must be at most 10"),
+        (json!({ "token_bucket": { "max_tokens": 1 } }), "token_bucket.fill_interval".to_owned(), "is required"),
+        (
+            json!({ "token_bucket": { "max_tokens": 1, "fill_interval": "0s" } }),
+            "token_bucket.fill_interval".to_owned(),
+            "0s must be above 0s",
+        ),
+        (
+            json!({ "token_bucket": { "tokens_per_fill": 0, "fill_interval": "1s" } }),
+            "token_bucket.tokens_per_fill".to_owned(),
+            "must be above 0",
+        ),
+        (
+            json!({ "descriptors": [{ "entries": [{ "key": "k" }] }] }),
+            "descriptors[0].token_bucket".to_owned(),
+            "is required",
+        ),
+        (
+            json!({ "local_rate_limit_per_downstream_connection": true }),
+            "local_rate_limit_per_downstream_connection".to_owned(),
+            "a bucket for each connection is not supported",
+        ),
+        (
+            json!({ "local_cluster_rate_limit": {} }),
+            "local_cluster_rate_limit".to_owned(),
+            "there is no local cluster to share the tokens with",
+        ),
+        (
+            json!({ "rate_limits": [{ "stage": 1, "actions": [{ "remote_address": {} }] }] }),
+            "rate_limits[0].stage".to_owned(),
+            "may not be set in a filter's own rate limits",
+        ),
+        (
+            json!({ "rate_limits": [{ "actions": [{ "remote_address": {} }], "hits_addend": { "format": "%BYTES_RECEIVED%" } }] }),
+            "rate_limits[0].hits_addend.format".to_owned(),
+            "a cost by format string is not supported",
+        ),
+        (
+            by(json!({ "extension": { "name": "e", "typed_config": { "@type": type_url::CORS } } })),
+            format!("{action}.extension"),
+            "a rate limit descriptor by extension \"e\" is not supported",
+        ),
+        (
+            metadata("CLUSTER_ENTRY", json!([])),
+            format!("{action}.metadata.source"),
+            "a descriptor from metadata of clusters is not supported",
+        ),
+        (
+            metadata("DYNAMIC", json!([{ "index": 1 }])),
+            format!("{action}.metadata.metadata_key.path[0].index"),
+            "a place in a list is not supported",
+        ),
+    ] {
+        let expected = format!("{MANAGER}.http_filters[0].typed_config.{field}: ");
+        let text = limit(fields);
+        assert!(text.starts_with(&expected) && text.contains(problem), "{text}\n{expected}{problem}");
+    }
+    assert_eq!(limit(json!({})), "accepted");
 }
 
 #[test]

@@ -19,9 +19,14 @@ pub(super) fn mutations(
     remove: &[String],
 ) -> Result<HeaderMutations, Refused> {
     let name = format!("{direction}_headers_to_add");
-    let at = at.field(&name);
+    let added = additions(&at.field(&name), add)?;
+    Ok(HeaderMutations { remove: remove.to_vec(), ..added })
+}
+
+/// A list of additions; `at` is the list.
+pub(super) fn additions(at: &At<'_>, add: &[core::HeaderValueOption]) -> Result<HeaderMutations, Refused> {
     let add = add.iter().enumerate().map(|(index, one)| option(&at.index(index), one));
-    Ok(HeaderMutations { add: add.collect::<Result<_, _>>()?, remove: remove.to_vec() })
+    Ok(HeaderMutations { add: add.collect::<Result<_, _>>()?, remove: Vec::new() })
 }
 
 /// `HeaderMutation`s, in order: one step each. A step that removes by a pattern is left out and reported.

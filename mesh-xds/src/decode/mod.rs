@@ -21,6 +21,7 @@ mod filter;
 mod headers;
 mod listener;
 mod matcher;
+mod rate_limit;
 mod reads;
 mod refused;
 mod route;

@@ -47,6 +47,11 @@ pub(super) fn flag(value: Option<protobuf::BoolValue>) -> bool {
     value.is_some_and(|value| value.value)
 }
 
+/// A wrapped flag with another default.
+pub(super) fn flag_or(value: Option<protobuf::BoolValue>, default: bool) -> bool {
+    value.map_or(default, |value| value.value)
+}
+
 /// A wrapped number; absent stays absent.
 pub(super) fn number(value: Option<protobuf::UInt32Value>) -> Option<u32> {
     value.map(|value| value.value)

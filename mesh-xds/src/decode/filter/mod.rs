@@ -4,6 +4,7 @@
 //! overridden (`route::filter_override`).
 
 mod buffer;
+mod local_rate_limit;
 
 use mesh_core::resource::filter::{FilterConfig, RouteConfig};
 use mesh_core::resource::route::FilterOverride;
@@ -11,10 +12,13 @@ use mesh_core::resource::route::FilterOverride;
 use super::extension::Extension;
 use super::refused::{At, Refused};
 
+const LOCAL_RATE_LIMIT: &str = "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit";
+
 /// The configuration of a filter that is in force; `None` for others. `at` is the `Any`.
 pub(super) fn config(at: &At<'_>, config: &Extension<'_>) -> Result<Option<FilterConfig>, Refused> {
     Ok(Some(match config.type_name() {
         "envoy.extensions.filters.http.buffer.v3.Buffer" => FilterConfig::Buffer(buffer::config(at, config)?),
+        LOCAL_RATE_LIMIT => FilterConfig::LocalRateLimit(local_rate_limit::config(at, config)?),
         _ => return Ok(None),
     }))
 }
@@ -26,6 +30,7 @@ pub(super) fn route_config(at: &At<'_>, config: &Extension<'_>) -> Result<Option
             None => FilterOverride::off(),
             Some(buffer) => FilterOverride::with(RouteConfig::Buffer(buffer)),
         },
+        LOCAL_RATE_LIMIT => FilterOverride::with(RouteConfig::LocalRateLimit(local_rate_limit::config(at, config)?)),
         _ => return Ok(None),
     }))
 }

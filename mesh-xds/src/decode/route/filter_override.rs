@@ -23,7 +23,6 @@ const LEFT_OUT: &[&str] = &[
     "envoy.extensions.filters.http.compressor.v3.CompressorPerRoute",
     "envoy.extensions.filters.http.cors.v3.CorsPolicy",
     "envoy.extensions.filters.http.fault.v3.HTTPFault",
-    "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
 ];
 
 pub(super) fn filter_override(cx: &mut Context, at: &At<'_>, any: &Any) -> Result<FilterOverride, Refused> {

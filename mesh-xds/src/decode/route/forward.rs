@@ -18,8 +18,9 @@ use super::super::context::Context;
 use super::super::extension::Extension;
 use super::super::headers::steps;
 use super::super::matcher::regex_rewrite;
+use super::super::rate_limit::{Place, rate_limits};
 use super::super::refused::{At, Refused, conflict, refuse, unsupported};
-use super::super::scalar::{duration, known, metadata, non_empty, runtime_fraction};
+use super::super::scalar::{duration, flag, known, metadata, non_empty, runtime_fraction};
 use super::{hash_policy, retry, weighted};
 
 pub(super) fn forward(cx: &mut Context, at: &At<'_>, message: pb::RouteAction) -> Result<Forward, Refused> {
@@ -58,6 +59,8 @@ pub(super) fn forward(cx: &mut Context, at: &At<'_>, message: pb::RouteAction) -
         hash_policy: hash_policy::policies(&at.field("hash_policy"), &message.hash_policy)?,
         mirror_policies: mirrors(&at.field("request_mirror_policies"), &message.request_mirror_policies)?,
         priority: priority(&at.field("priority"), message.priority)?,
+        rate_limits: rate_limits(&at.field("rate_limits"), &message.rate_limits, Place::Route)?,
+        include_virtual_host_rate_limits: flag(message.include_vh_rate_limits),
         upgrade_configs: upgrades(&at.field("upgrade_configs"), &message.upgrade_configs)?,
     })
 }

@@ -73,7 +73,10 @@ fn uri_template(at: &At<'_>, policy: &TypedExtensionConfig) -> Result<String, Re
     Ok(config.path_template)
 }
 
-fn query_parameter(at: &At<'_>, message: &pb::QueryParameterMatcher) -> Result<QueryParameterMatcher, Refused> {
+pub(in crate::decode) fn query_parameter(
+    at: &At<'_>,
+    message: &pb::QueryParameterMatcher,
+) -> Result<QueryParameterMatcher, Refused> {
     use pb::query_parameter_matcher::QueryParameterMatchSpecifier as Specifier;
     let specifier = match &message.query_parameter_match_specifier {
         None => QuerySpecifier::Present(true),

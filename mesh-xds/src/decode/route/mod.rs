@@ -13,6 +13,7 @@ mod retry;
 mod weighted;
 
 pub(super) use self::forward::priority;
+pub(super) use self::matching::query_parameter;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use mesh_proto::google::protobuf::{Any, UInt32Value, UInt64Value};
 use super::context::Context;
 use super::headers::mutations;
 use super::matcher;
+use super::rate_limit::{Place, rate_limits};
 use super::refused::{At, Refused, conflict, refuse, unsupported};
 use super::scalar::{flag, known, metadata, number};
 
@@ -133,6 +135,7 @@ fn virtual_host(cx: &mut Context, at: &At<'_>, message: pb::VirtualHost) -> Resu
         include_request_attempt_count: message.include_request_attempt_count,
         include_attempt_count_in_response: message.include_attempt_count_in_response,
         include_is_timeout_retry_header: message.include_is_timeout_retry_header,
+        rate_limits: rate_limits(&at.field("rate_limits"), &message.rate_limits, Place::Route)?,
         mirror_policies: forward::mirrors(&at.field("request_mirror_policies"), &message.request_mirror_policies)?,
         per_filter_config: per_filter_config(cx, at, message.typed_per_filter_config)?,
         metadata: metadata(message.metadata),
