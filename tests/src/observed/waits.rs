@@ -18,7 +18,6 @@ const BY_FILTER: &[(&str, &str)] = &[
     (".fault.", "filter fault"),
     (".cors.", "filter cors"),
     (".ext_authz.", "filter ext_authz"),
-    (".local_ratelimit.", "filter local_ratelimit"),
     (".header_mutation.", "filter header_mutation"),
 ];
 
