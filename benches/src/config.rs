@@ -115,6 +115,7 @@ fn listener() -> Listener {
         address: Some(ListenerAddress { ip: [0, 0, 0, 0].into(), port: 9080 }),
         direction: Direction::Outbound,
         use_original_dst: false,
+        bind_to_port: false,
         filter_chains: vec![chain],
         default_filter_chain: None,
         api_listener: None,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum BuildError {
     /// Nothing says where configuration comes from.
-    #[error("no source of configuration: call directory() or literal()")]
+    #[error("no source of configuration: call directory(), literal() or envoy_config()")]
     NoSource,
     /// There is no Tokio runtime to drive connections.
     #[error("no Tokio runtime: build within one, or name one with runtime()")]
@@ -19,6 +19,15 @@ pub enum BuildError {
     #[error("the configuration directory {} cannot be read", path.display())]
     Directory {
         /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The Envoy configuration cannot be read at all.
+    #[error("the Envoy configuration {} cannot be read", path.display())]
+    EnvoyConfig {
+        /// The file.
         path: PathBuf,
         /// Why.
         #[source]

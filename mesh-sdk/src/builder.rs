@@ -6,19 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_core::snapshot::RequestCompat;
-use mesh_istio::{MeshConfig, ProxyContext};
+use mesh_istio::{MeshConfig, ProxyContext, ProxyRole};
 use mesh_tower::pool::Connector;
 use tokio::runtime::Handle;
 
 use crate::build_error::BuildError;
 use crate::control::{Control, Plan};
 use crate::dns::{Resolve, Resolver, SystemResolver};
-use crate::mesh::Mesh;
+use crate::mesh::{Mesh, Serving};
 use crate::source::SourceConfig;
 use crate::view::View;
 
-/// Builds a [`Mesh`]. A source is required: [`directory`](Self::directory), [`literal`](Self::literal), or several of
-/// them, whose objects are read in the order named.
+/// Builds a [`Mesh`]. A source is required: [`directory`](Self::directory), [`literal`](Self::literal),
+/// [`envoy_config`](Self::envoy_config), or several of them, whose objects are read in the order named.
 #[derive(Clone, Debug)]
 #[must_use = "nothing happens before build()"]
 pub struct MeshBuilder {
@@ -71,6 +71,22 @@ impl MeshBuilder {
     /// Reads Istio objects from a text: YAML of any number of documents, or JSON. Findings name it `literal-1`.
     pub fn literal(mut self, text: impl Into<String>) -> Self {
         self.sources.push(SourceConfig::Literal(text.into()));
+        self
+    }
+
+    /// Reads a static Envoy configuration, in YAML or JSON: the listeners and clusters of its `static_resources`. Edits are in
+    /// force within two seconds; a resource that is refused keeps its last good version, and the rest loads.
+    ///
+    /// With no other source there is nothing but what it says. What else it sets is on the page `/coverage`.
+    pub fn envoy_config(mut self, path: impl Into<PathBuf>) -> Self {
+        self.sources.push(SourceConfig::EnvoyConfig(path.into()));
+        self
+    }
+
+    /// What the workload does in the mesh. Default [`ProxyRole::Sidecar`]; at the edge ([`Mesh::gateway`]) it is
+    /// [`ProxyRole::Router`], for which Gateways that select its [`labels`](Self::labels) are listeners.
+    pub const fn role(mut self, role: ProxyRole) -> Self {
+        self.proxy.role = role;
         self
     }
 
@@ -189,6 +205,7 @@ impl MeshBuilder {
         let label = || self.proxy.labels.get("app").cloned();
         let workload = self.workload.or_else(label).unwrap_or_else(|| "workload".to_owned());
         let view = Arc::new(View::new(format!("{workload}.{}", self.proxy.namespace)));
+        let node = self.proxy.ips.iter().copied().find(|ip| !ip.is_loopback());
         let plan = Plan {
             sources: self.sources,
             proxy: self.proxy,
@@ -200,7 +217,12 @@ impl MeshBuilder {
         };
         let (control, started) = Control::start(plan).await?;
         let outbound = mesh_tower::outbound::outbound(view.snapshots.clone(), Connector::new(runtime));
-        Ok(Mesh::new(view, control, outbound, started, self.allow_unconfigured_ports, self.drain_timeout))
+        let serving = Serving {
+            allow_unconfigured_ports: self.allow_unconfigured_ports,
+            drain_timeout: self.drain_timeout,
+            node,
+        };
+        Ok(Mesh::new(view, control, outbound, started, serving))
     }
 }
 

@@ -53,6 +53,7 @@ mod builder;
 pub mod client;
 mod control;
 mod dns;
+mod gateway;
 mod mesh;
 mod source;
 mod view;
@@ -61,13 +62,14 @@ pub use self::build_error::BuildError;
 pub use self::builder::MeshBuilder;
 pub use self::client::{Channel, HttpClient};
 pub use self::dns::{Addresses, Resolve};
+pub use self::gateway::{Gateway, GatewayAddresses, GatewayBuilder, ListenerError};
 pub use self::mesh::{Mesh, Stopped};
 
 pub use mesh_core::engine::local_reply::ResponseFlags;
 pub use mesh_core::exchange::Upstream;
 pub use mesh_core::snapshot::status::StatusBoard;
 pub use mesh_core::snapshot::{GrpcTimeoutStatus, RequestCompat, SnapshotStore};
-pub use mesh_istio::{Compat, Finding, MeshConfig, OutboundTrafficPolicy, Severity};
+pub use mesh_istio::{Compat, Finding, MeshConfig, OutboundTrafficPolicy, ProxyRole, Severity};
 pub use mesh_tower::response::ResponseInfo;
 pub use mesh_tower::{BoxError, Error};
 

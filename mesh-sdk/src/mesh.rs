@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use crate::BoxError;
 use crate::builder::MeshBuilder;
 use crate::client::{Channel, HttpClient};
 use crate::control::{Control, Started};
+use crate::gateway::GatewayBuilder;
 use crate::view::{Readiness, View};
 
 /// A service mesh in this process. Clones are handles of the same mesh.
@@ -39,10 +40,18 @@ struct Inner {
     control: Control,
     outbound: Outbound,
     admin: Option<SocketAddr>,
-    allow_unconfigured_ports: bool,
-    drain_timeout: Duration,
+    serving: Serving,
     /// Servers hold receivers: it is closed when the last of them has drained.
     drain: watch::Sender<bool>,
+}
+
+/// How ports are served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Serving {
+    pub(crate) allow_unconfigured_ports: bool,
+    pub(crate) drain_timeout: Duration,
+    /// By which address others know this machine.
+    pub(crate) node: Option<IpAddr>,
 }
 
 /// The mesh was shut down before it was ready.
@@ -61,19 +70,10 @@ impl Mesh {
         control: Control,
         outbound: Outbound,
         started: Started,
-        allow_unconfigured_ports: bool,
-        drain_timeout: Duration,
+        serving: Serving,
     ) -> Self {
         let drain = watch::Sender::new(false);
-        Self(Arc::new(Inner {
-            view,
-            control,
-            outbound,
-            admin: started.admin,
-            allow_unconfigured_ports,
-            drain_timeout,
-            drain,
-        }))
+        Self(Arc::new(Inner { view, control, outbound, admin: started.admin, serving, drain }))
     }
 
     /// A service whose requests all go to `target`, such as `reviews:9080`: what a generated gRPC client takes.
@@ -117,14 +117,37 @@ impl Mesh {
         let mut drain = self.0.drain.subscribe();
         async move {
             let mut options = ServeOptions::new(mesh.snapshots());
-            options.allow_unconfigured_ports = mesh.0.allow_unconfigured_ports;
-            options.drain_timeout = mesh.0.drain_timeout;
+            options.allow_unconfigured_ports = mesh.0.serving.allow_unconfigured_ports;
+            options.drain_timeout = mesh.0.serving.drain_timeout;
             let shutdown = async {
                 // The sender lives as long as `mesh`.
                 let _ = drain.wait_for(|drain| *drain).await;
             };
             mesh_tower::inbound::serve(listener, service, options, shutdown).await
         }
+    }
+
+    /// Serves the listeners of the configuration for callers outside: those of Istio's Gateways that select this workload, or
+    /// of an Envoy configuration.
+    pub fn gateway(&self) -> GatewayBuilder {
+        GatewayBuilder::new(self.clone())
+    }
+
+    pub(crate) fn view(&self) -> &View {
+        &self.0.view
+    }
+
+    pub(crate) fn outbound(&self) -> Outbound {
+        self.0.outbound.clone()
+    }
+
+    pub(crate) fn serving(&self) -> Serving {
+        self.0.serving
+    }
+
+    /// Counts as a server from now on, for whom a shutdown waits.
+    pub(crate) fn drain(&self) -> watch::Receiver<bool> {
+        self.0.drain.subscribe()
     }
 
     /// Waits until the mesh can be used: the first configuration is in force, and every name in it has been

@@ -30,6 +30,7 @@ pub(crate) struct View {
     board: Mutex<StatusBoard>,
     findings: Mutex<Arc<[Finding]>>,
     readiness: watch::Sender<Readiness>,
+    published: watch::Sender<()>,
 }
 
 impl View {
@@ -41,6 +42,7 @@ impl View {
             board: Mutex::default(),
             findings: Mutex::default(),
             readiness: watch::Sender::new(Readiness::Waiting("no configuration is in force yet".to_owned())),
+            published: watch::Sender::new(()),
         }
     }
 
@@ -56,6 +58,16 @@ impl View {
 
     pub(crate) fn replace_findings(&self, findings: Arc<[Finding]>) {
         *self.findings.lock().unwrap_or_else(PoisonError::into_inner) = findings;
+    }
+
+    /// Tells that another snapshot is in force.
+    pub(crate) fn tell_published(&self) {
+        self.published.send_replace(());
+    }
+
+    /// Changes whenever another snapshot is in force.
+    pub(crate) fn published(&self) -> watch::Receiver<()> {
+        self.published.subscribe()
     }
 
     pub(crate) fn readiness(&self) -> watch::Receiver<Readiness> {

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that unwraps names its own failure"))]
 
 pub mod body;
+pub mod edge;
 mod effect;
 mod error;
 pub mod inbound;

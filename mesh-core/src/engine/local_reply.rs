@@ -159,6 +159,12 @@ impl LocalReply {
         Self::empty(StatusCode::BAD_REQUEST, "missing_host_header", ResponseFlags::NONE)
     }
 
+    /// HTTP/1.0 where it is not accepted: 426.
+    #[must_use]
+    pub fn low_version() -> Self {
+        Self::text(StatusCode::UPGRADE_REQUIRED, "Upgrade Required", "low_version", ResponseFlags::NONE)
+    }
+
     /// A path that must not be served: a fragment in it, or escaped slashes where they are rejected: 400.
     #[must_use]
     pub fn path_normalization_failed() -> Self {

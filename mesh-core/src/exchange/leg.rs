@@ -35,6 +35,7 @@ impl<B> Leg<B> {
             head: self.head.clone(),
             connection: self.connection.clone(),
             manner: self.manner,
+            started: self.flight.started,
         }
     }
 

@@ -103,7 +103,7 @@ fn cluster_of<B>(mirror: &Mirror, request: &Request<B>, plan: &AttemptPlan) -> O
         ClusterRef::Cluster(id, _) => Some(*id),
         ClusterRef::Header(key) => {
             let none = Metadata::new();
-            let facts = facts_of(request, &none);
+            let facts = facts_of(request, &none, None);
             let name = std::str::from_utf8(key.first(&facts)?).ok().filter(|name| !name.is_empty())?;
             plan.pin.cluster_by_name(name).map(|cluster| cluster.id())
         }

@@ -6,6 +6,7 @@
 //!                           └──┘ a filter  └──▶ Fork └──┘ a retry
 //!                                asks for a     a copy for a mirror,
 //!                                new route      Filtered by itself
+//! edge       Accepted, with the connection that it came by; then as outbound
 //! inbound    Received ──▶ Entered ──▶ Admitted ──▶ (the application) ──▶ Done
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! handles. Nothing here waits: whatever takes time is the driver's, which hands the result back.
 
 mod attempt;
+mod downstream;
 pub mod filters;
 pub mod inbound;
 mod leg;
@@ -26,6 +28,7 @@ pub mod upgrade;
 mod upstream;
 
 pub use self::attempt::{Attempt, AttemptPlan, Before, Filtered, Load, Picked, Sendable, Target, Unpicked};
+pub use self::downstream::Departure;
 pub use self::leg::{Leg, Passage};
 pub use self::mirror::{Fork, LONGEST_COPY, Lost};
 pub use self::outbound::{Accepted, Answered, Responder, Routed};

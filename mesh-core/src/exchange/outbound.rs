@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Method, Request};
 
 use super::attempt::{AttemptPlan, Filtered, millis};
+use super::downstream::{self, Departure};
 use super::filters::{self, FilterExit, FilterOutcome};
 use super::leg::{Leg, Passage};
 use super::overrides::{Manner, Overrides};
@@ -114,11 +115,53 @@ impl<B> Accepted<B> {
         } else {
             None
         };
-        let (table, mut filters) = (scope.table, scope.filters.clone());
+        let (table, filters) = (scope.table, scope.filters.clone());
         let idle_timeout = scope.manager.stream_idle_timeout;
         let asks = (scanned.upgrade || self.request.method() == Method::CONNECT) && upgrade::is_asked(&self.request);
         let upgrade = asks.then(|| Arc::clone(&scope.manager));
-        let chosen = choose(&self.request, &mut self.flight, table, grpc, upgrade.as_deref(), &DynamicMetadata::new());
+        self.through(Way { table, filters, idle_timeout, upgrade, scanned, overrides, connection: None })
+    }
+
+    /// Finds the route of a request that a listener of ours took from a connection, after all that its connection manager
+    /// does to requests; what it does to the response is noted in `departure`.
+    ///
+    /// # Errors
+    /// As [`Self::route`], and the answer to HTTP/1.0 where that is not accepted.
+    pub fn route_at(
+        mut self,
+        scope: &HttpScope,
+        connection: &Arc<ConnectionFacts>,
+        departure: &mut Departure,
+    ) -> Result<Routed<B>, Box<Answered>> {
+        let scanned = reserved::scan(self.request.headers());
+        let answered = |reply: LocalReply| Box::new(Answered { reply, grpc: scanned.grpc, responder: None });
+        if let Err(reply) = downstream::greet(&mut self.request, &scope.manager, connection) {
+            return Err(answered(*reply));
+        }
+        if let Err(reply) = reserved::prepare_path(&mut self.request, scope.manager.path) {
+            return Err(answered(*reply));
+        }
+        let routes = self.flight.pin.table(scope.table).map(|table| &table.routes);
+        let arrived = downstream::arrive(&mut self.request, routes, connection, &mut self.flight.random, departure);
+        let upgrade = upgrade::is_asked(&self.request).then(|| Arc::clone(&scope.manager));
+        self.through(Way {
+            table: scope.table,
+            filters: scope.filters.clone(),
+            idle_timeout: scope.manager.stream_idle_timeout,
+            upgrade,
+            scanned,
+            overrides: arrived.overrides,
+            connection: Some(arrived.connection),
+        })
+    }
+
+    #[inline(always)]
+    fn through(mut self, way: Way) -> Result<Routed<B>, Box<Answered>> {
+        let Way { table, mut filters, idle_timeout, upgrade, scanned, overrides, connection } = way;
+        let grpc = scanned.grpc;
+        let facts = connection.as_ref();
+        let none = DynamicMetadata::new();
+        let chosen = choose(&self.request, &mut self.flight, table, grpc, upgrade.as_deref(), &none, facts);
         let (place, cluster) = match chosen {
             Ok(chosen) => chosen,
             Err(unforwarded) => (unforwarded.behind(filters.as_ref(), &self.flight.pin)?, ANSWERED),
@@ -135,7 +178,7 @@ impl<B> Accepted<B> {
                 grpc,
                 head,
                 filters,
-                connection: None,
+                connection,
                 manner: overrides.as_ref().map_or(Manner::default(), |one| one.manner()),
             },
             cluster,
@@ -144,6 +187,18 @@ impl<B> Accepted<B> {
             overrides,
         })
     }
+}
+
+/// By which connection manager a request goes, and what it brings.
+struct Way {
+    table: TableId,
+    filters: Option<Arc<FilterSet>>,
+    idle_timeout: Option<Duration>,
+    /// The connection manager whose leave is needed, when the request asks for an upgrade.
+    upgrade: Option<Arc<HttpConnectionManager>>,
+    scanned: reserved::Scan,
+    overrides: Option<Box<Overrides>>,
+    connection: Option<Arc<ConnectionFacts>>,
 }
 
 impl Unforwarded {
@@ -167,6 +222,7 @@ fn choose<B>(
     grpc: bool,
     upgrade: Option<&HttpConnectionManager>,
     metadata: &DynamicMetadata,
+    connection: Option<&Arc<ConnectionFacts>>,
 ) -> Result<(Place, ClusterId), Unforwarded> {
     let answered = |reply: LocalReply, responder, place| Unforwarded {
         answered: Box::new(Answered { reply, grpc, responder }),
@@ -174,7 +230,7 @@ fn choose<B>(
     };
     let random = flight.random.bits();
     let Some(compiled) = flight.pin.table(table) else { return Err(answered(LocalReply::no_route(), None, None)) };
-    let facts = facts_of(request, metadata.all());
+    let facts = facts_of(request, metadata.all(), connection);
     let decision = match compiled.routes.decide(&facts, random) {
         Ok(decision) => decision,
         Err(no_route) => {
@@ -186,13 +242,13 @@ fn choose<B>(
     if let Some(manager) = upgrade
         && !upgrade::is_allowed(request, &manager.upgrades, compiled.routes.route(decision).upgrades())
     {
-        let responder = Responder::keeping(&flight.pin, place, grpc, request);
+        let responder = Responder::keeping(flight, place, grpc, request, connection);
         return Err(answered(LocalReply::upgrade_failed(), Some(responder), None));
     }
     match forward(&flight.pin, compiled, decision, &facts) {
         Ok(cluster) => Ok((place, cluster)),
         Err(reply) => {
-            let responder = Responder::keeping(&flight.pin, place, grpc, request);
+            let responder = Responder::keeping(flight, place, grpc, request, connection);
             Err(answered(*reply, Some(responder), Some(place)))
         }
     }
@@ -314,13 +370,12 @@ impl<B> Routed<B> {
             ends.count_attempts = table.routes.includes_attempt_count(leg.place.decision);
             if !table.routes.leaves_request(leg.place.decision) {
                 let none = Metadata::new();
-                let connection = in_process(leg.request.version());
-                let cx = FormatContext::for_request(&connection, metadata.map_or(&none, DynamicMetadata::all));
+                let made_here = in_process(leg.request.version());
+                let connection = leg.connection.as_deref().unwrap_or(&made_here);
+                let cx = FormatContext::for_request(connection, metadata.map_or(&none, DynamicMetadata::all));
                 if let Err(failed) = table.routes.apply_request(leg.place.decision, &mut leg.request, &cx) {
                     keep_head(leg.head.as_ref(), &leg.request);
-                    let (pin, head) = (pin.clone(), leg.head.take());
-                    let manner = leg.manner;
-                    let responder = Responder { pin, place: leg.place, grpc: leg.grpc, head, connection: None, manner };
+                    let responder = leg.responder();
                     return Err(Box::new(Answered {
                         reply: failed.into_reply(),
                         grpc: leg.grpc,
@@ -348,7 +403,8 @@ impl<B> Passage for Routed<B> {
 
     fn choose_anew(&mut self, metadata: &DynamicMetadata) -> Result<(), Box<Answered>> {
         let leg = &mut self.leg;
-        let chosen = choose(&leg.request, &mut leg.flight, leg.place.table, leg.grpc, None, metadata);
+        let chosen =
+            choose(&leg.request, &mut leg.flight, leg.place.table, leg.grpc, None, metadata, leg.connection.as_ref());
         (leg.place, self.cluster) = match chosen {
             Ok(chosen) => chosen,
             Err(Unforwarded { place: Some(place), .. }) => (place, ANSWERED),
@@ -365,7 +421,7 @@ impl<B> Passage for Routed<B> {
         {
             let none = DynamicMetadata::new();
             let metadata = exit.as_ref().map_or(&none, FilterExit::metadata);
-            let facts = facts_of(&leg.request, metadata.all());
+            let facts = facts_of(&leg.request, metadata.all(), leg.connection.as_ref());
             match forward(&leg.flight.pin, compiled, leg.place.decision, &facts) {
                 Ok(cluster) => self.cluster = cluster,
                 Err(reply) => {
@@ -422,14 +478,22 @@ pub(super) fn port_of(authority: &str) -> u16 {
     80
 }
 
-pub(super) fn facts_of<'a, B>(request: &'a Request<B>, dynamic_metadata: &'a Metadata) -> RequestFacts<'a> {
+pub(super) fn facts_of<'a, B>(
+    request: &'a Request<B>,
+    dynamic_metadata: &'a Metadata,
+    connection: Option<&'a Arc<ConnectionFacts>>,
+) -> RequestFacts<'a> {
+    let scheme = match connection {
+        None => request.uri().scheme_str().unwrap_or("http"),
+        Some(_) => downstream::scheme(request.headers()),
+    };
     RequestFacts {
         method: request.method(),
-        scheme: request.uri().scheme_str().unwrap_or("http"),
+        scheme,
         authority: authority(request).unwrap_or(""),
         path: request.uri().path_and_query().map_or("/", |path| path.as_str()),
         headers: request.headers(),
-        connection: &IN_PROCESS,
+        connection: connection.map_or(&IN_PROCESS, |connection| connection),
         dynamic_metadata,
     }
 }

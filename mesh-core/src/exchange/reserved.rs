@@ -117,7 +117,42 @@ fn is_internal(headers: &HeaderMap, manager: &HttpConnectionManager) -> bool {
         .flat_map(|value| value.split(','));
     let (Some(only), None) = (entries.next(), entries.next()) else { return false };
     let Ok(ip) = only.trim().parse::<IpAddr>() else { return false };
-    manager.internal_addresses.iter().any(|(net, length)| crate::snapshot::contains(*net, *length, ip))
+    manager.is_internal_address(ip)
+}
+
+/// Only from a caller outside, at the edge of the mesh.
+const EDGE: [&str; 5] = [
+    "x-envoy-decorator-operation",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-downstream-service-node",
+    "x-envoy-original-host",
+    "x-envoy-original-path",
+];
+
+/// As [`take`], of a request whose connection manager has found out whether it comes from within: at the `edge` more
+/// is removed, and within the mesh a hop keeps what the one before said.
+pub(super) fn take_at_listener(
+    headers: &mut HeaderMap,
+    manager: &HttpConnectionManager,
+    internal: bool,
+    edge: bool,
+) -> Option<Box<Overrides>> {
+    let any = headers.keys().any(|name| name.as_str().starts_with("x-envoy-"));
+    let overrides = (internal && any).then(|| Box::new(Overrides::read(headers, manager)));
+    if any {
+        for name in RESERVED.iter().filter(|name| edge || !EDGE.contains(name)) {
+            while headers.remove(*name).is_some() {}
+        }
+        if edge {
+            for name in EDGE {
+                while headers.remove(name).is_some() {}
+            }
+        }
+    }
+    if internal {
+        headers.insert(HeaderName::from_static("x-envoy-internal"), HeaderValue::from_static("true"));
+    }
+    overrides.or_else(|| manager.suppress_envoy_headers.then(|| Box::new(Overrides::silent())))
 }
 
 /// Brings the path into the one form that policy, routing and the application all see.

@@ -2,11 +2,12 @@
 //! strings may print. Filters' way out is `filters`; what the response is, is not decided here.
 
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use http::{Request, Response, Version};
 
 use super::Upstream;
-use super::outbound::Place;
+use super::outbound::{Flight, Place};
 use super::overrides::Manner;
 use crate::engine::facts::{ConnectionFacts, RequestFacts};
 use crate::engine::headers::{FormatContext, UpstreamFacts};
@@ -25,6 +26,7 @@ pub struct Responder {
     /// The connection that the request came by; `None` for a request made in this process.
     pub(super) connection: Option<Arc<ConnectionFacts>>,
     pub(super) manner: Manner,
+    pub(super) started: Instant,
 }
 
 /// A request's final head, for response headers that print something of it.
@@ -63,12 +65,26 @@ pub(super) const fn in_process(version: Version) -> ConnectionFacts {
 }
 
 impl Responder {
-    /// Of a request made in this process, whose head is kept now if it is needed.
+    /// Of a request whose head is kept now if it is needed.
     #[cold]
-    pub(super) fn keeping<B>(pin: &Pin, place: Place, grpc: bool, request: &Request<B>) -> Self {
-        let head = pin.table(place.table).and_then(|table| place_for_head(table, place.decision));
+    pub(super) fn keeping<B>(
+        flight: &Flight,
+        place: Place,
+        grpc: bool,
+        request: &Request<B>,
+        connection: Option<&Arc<ConnectionFacts>>,
+    ) -> Self {
+        let head = flight.pin.table(place.table).and_then(|table| place_for_head(table, place.decision));
         keep_head(head.as_ref(), request);
-        Self { pin: pin.clone(), place, grpc, head, connection: None, manner: Manner::default() }
+        let (pin, connection) = (flight.pin.clone(), connection.cloned());
+        Self { pin, place, grpc, head, connection, started: flight.started, manner: Manner::default() }
+    }
+
+    /// How long ago the request came, if its caller is told: it came by a connection of ours.
+    #[must_use]
+    pub fn service_time(&self, now: impl FnOnce() -> Instant) -> Option<Duration> {
+        let told = self.connection.is_some() && !self.manner.is_silent();
+        told.then(|| now().saturating_duration_since(self.started))
     }
 
     /// Where this mesh differs from Envoy on purpose.

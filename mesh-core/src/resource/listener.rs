@@ -1,13 +1,14 @@
 //! `envoy.config.listener.v3.Listener` with its HTTP connection managers.
 //!
-//! Nothing here is bound: an outbound listener is found by the port a caller dials, an inbound one gives the
-//! filter chains that apply to a port we serve.
+//! For requests of this process an outbound listener is found by the port a caller dials; an inbound one gives the filter
+//! chains that apply to a port we serve. Only a gateway opens listeners, those that are to be bound.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Name;
+pub use super::downstream::DownstreamOptions;
 pub use super::filter::FilterConfig;
 use super::metadata::Metadata;
 use super::route::RouteConfiguration;
@@ -23,6 +24,8 @@ pub struct Listener {
     pub direction: Direction,
     /// `use_original_dst`: stands for every port that no other listener has (`virtualOutbound`).
     pub use_original_dst: bool,
+    /// `bind_to_port`, default true: whether a gateway opens it.
+    pub bind_to_port: bool,
     /// The chains, in order; the most specific match wins.
     pub filter_chains: Vec<FilterChain>,
     /// Used when no chain matches.
@@ -127,6 +130,8 @@ pub struct HttpConnectionManager {
     /// The router's `respect_expected_rq_timeout`: the `x-envoy-expected-rq-timeout-ms` of a request from within is its
     /// timeout.
     pub respect_expected_rq_timeout: bool,
+    /// What concerns requests that arrive over the network.
+    pub downstream: DownstreamOptions,
 }
 
 impl HttpConnectionManager {
@@ -154,7 +159,16 @@ impl HttpConnectionManager {
             internal_addresses: Vec::new(),
             suppress_envoy_headers: false,
             respect_expected_rq_timeout: false,
+            downstream: DownstreamOptions::default(),
         }
+    }
+}
+
+impl HttpConnectionManager {
+    /// Whether an address is one of `internal_address_config`.
+    #[must_use]
+    pub fn is_internal_address(&self, ip: IpAddr) -> bool {
+        self.internal_addresses.iter().any(|(net, length)| crate::snapshot::contains(*net, *length, ip))
     }
 }
 

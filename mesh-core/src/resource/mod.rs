@@ -5,6 +5,7 @@
 //! No protobuf, no compiled forms (those are the engines'), no look-ups.
 
 pub mod cluster;
+pub mod downstream;
 pub mod endpoint;
 pub mod filter;
 pub mod header_mutation;

@@ -17,7 +17,9 @@ use crate::engine::random::Random;
 use crate::engine::routing::{ClusterId, RouteTable};
 use crate::resource::cluster::{self as config, Discovery};
 use crate::resource::endpoint::ClusterLoadAssignment;
-use crate::resource::listener::{ChainHandler, Direction, FilterChain, HttpConnectionManager, Listener, RouteSource};
+use crate::resource::listener::{
+    ChainHandler, Direction, FilterChain, HttpConnectionManager, Listener, ListenerAddress, RouteSource,
+};
 use crate::resource::route::{Forward, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
 use crate::resource::{Invalid, Name, ResourceKind, ResourceName};
 
@@ -369,10 +371,27 @@ impl Compiler {
             return;
         }
         // A caller in this process speaks HTTP: the chain that speaks it serves the port.
-        let Some(manager) = chains.filter_map(manager).next() else { return };
-        let scope = self.scope(next, listener, "0", manager, refused);
-        let scopes = index.outbound.entry(address.port).or_default();
-        if address.ip.is_unspecified() { scopes.insert(0, scope) } else { scopes.push(scope) }
+        let Some(first) = chains.filter_map(manager).next() else { return };
+        let scope = self.scope(next, listener, "0", first, refused);
+        if !listener.bind_to_port {
+            insert_scope(index, address, scope);
+            return;
+        }
+        let mut served = |chain: &FilterChain, at: usize| InboundChain {
+            http: manager(chain).map(|manager| {
+                if Arc::ptr_eq(manager, first) {
+                    scope.clone()
+                } else {
+                    self.scope(next, listener, &format!("served/{at}"), manager, refused)
+                }
+            }),
+            chain: Arc::new(chain.clone()),
+        };
+        let all = listener.filter_chains.iter().enumerate().map(|(at, one)| served(one, at)).collect();
+        let default = listener.default_filter_chain.as_ref().map(|one| served(one, usize::MAX));
+        let all = Inbound { listener: Arc::clone(listener), chains: all, default };
+        index.served.insert(Arc::clone(&listener.name), all);
+        insert_scope(index, address, scope);
     }
 
     fn scope(
@@ -453,6 +472,12 @@ fn forward_all(name: &Name, cluster: &Name) -> RouteConfiguration {
         ..VirtualHost::default()
     };
     RouteConfiguration { name: Arc::clone(name), virtual_hosts: vec![host], ..RouteConfiguration::default() }
+}
+
+/// Listeners on any address come first.
+fn insert_scope(index: &mut ListenerIndex, address: ListenerAddress, scope: HttpScope) {
+    let scopes = index.outbound.entry(address.port).or_default();
+    if address.ip.is_unspecified() { scopes.insert(0, scope) } else { scopes.push(scope) }
 }
 
 /// Whether the HTTP filters of a listener can be made.

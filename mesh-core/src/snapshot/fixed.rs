@@ -30,6 +30,7 @@ impl Snapshot {
             address: Some(ListenerAddress { ip: [0, 0, 0, 0].into(), port: 0 }),
             direction: Direction::Outbound,
             use_original_dst: true,
+            bind_to_port: false,
             filter_chains: Vec::new(),
             default_filter_chain: Some(chain),
             api_listener: None,

@@ -48,6 +48,8 @@ pub(super) struct ListenerIndex {
     pub(super) api: HashMap<Name, HttpScope>,
     /// Inbound listeners.
     pub(super) inbound: Vec<Inbound>,
+    /// Listeners that a gateway may open.
+    pub(super) served: HashMap<Name, Inbound>,
 }
 
 /// Spreads port numbers; there is nobody to defend against, since only configuration adds any.
@@ -68,7 +70,7 @@ impl Hasher for PortHasher {
     }
 }
 
-/// One inbound listener.
+/// One listener with all its chains.
 #[derive(Clone, Debug)]
 pub(super) struct Inbound {
     pub(super) listener: Arc<Listener>,
@@ -194,6 +196,7 @@ mod tests {
             address: None,
             direction: Direction::Inbound,
             use_original_dst: true,
+            bind_to_port: false,
             filter_chains: Vec::new(),
             default_filter_chain: None,
             api_listener: None,

@@ -154,6 +154,18 @@ impl Snapshot {
         listener.chain(connection)
     }
 
+    /// The listeners that a gateway opens: those with an address of their own that are to be bound and are not inbound.
+    pub fn served(&self) -> impl Iterator<Item = &Arc<Listener>> {
+        self.index.served.values().map(|one| &one.listener)
+    }
+
+    /// The chain for a connection that a gateway took on the listener of this name, which may have been opened elsewhere
+    /// than at its address. `None`: no chain matches, or the listener is gone.
+    #[must_use]
+    pub fn served_chain(&self, listener: &str, connection: &AcceptedConnection<'_>) -> Option<&InboundChain> {
+        self.index.served.get(listener)?.chain(connection)
+    }
+
     /// Whether any inbound listener arrived.
     #[must_use]
     pub fn has_inbound(&self) -> bool {

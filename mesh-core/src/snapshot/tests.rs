@@ -46,6 +46,7 @@ fn listener(name: &str, port: u16, source: RouteSource) -> Listener {
         address: Some(ListenerAddress { ip: [0, 0, 0, 0].into(), port }),
         direction: Direction::Outbound,
         use_original_dst: false,
+        bind_to_port: false,
         filter_chains: vec![FilterChain {
             name: name.into(),
             matches: FilterChainMatch::default(),

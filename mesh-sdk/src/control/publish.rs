@@ -22,7 +22,7 @@ use mesh_xds::decode::{self, Batch, Resource};
 use tokio::time::Instant;
 
 use super::health::Watch;
-use crate::source::Reading;
+use crate::source::{Given, Reading};
 use crate::view::View;
 
 /// Makes snapshots and publishes them.
@@ -74,8 +74,16 @@ impl Publisher {
         self.compiler.current().clusters().map(|cluster| Arc::clone(cluster.config()))
     }
 
-    /// Puts the objects of all sources in force.
-    pub(crate) fn objects(&mut self, readings: &[Reading]) {
+    /// Puts what all sources give in force: objects as they are translated, resources as they are.
+    pub(crate) fn readings(&mut self, readings: &[Reading]) {
+        let given: Vec<Given> = readings.iter().filter_map(|reading| reading.resources.clone()).flatten().collect();
+        if readings.iter().all(|reading| reading.resources.is_some()) {
+            // Nobody spoke of Istio: no listener of its own making is to take what the resources leave.
+            let findings: Vec<Finding> = readings.iter().flat_map(|reading| &reading.findings).cloned().collect();
+            self.log(&findings);
+            self.view.replace_findings(findings.into());
+            return self.resources(given);
+        }
         let world = World::from_objects(in_order(readings));
         // No objects are known to make the translation panic. Should some exist, what is in force stays so.
         let lowered = panic::catch_unwind(AssertUnwindSafe(|| lower(&world, &self.proxy, &self.mesh)));
@@ -96,7 +104,7 @@ impl Publisher {
                         "no port is served, because a policy for this workload is not in force: {unprotected}"
                     );
                 }
-                self.resources(encode(&lowered));
+                self.resources(encode(&lowered).into_iter().chain(given).collect());
             }
             Err(_) => {
                 tracing::error!("objects could not be translated: this is a defect; the configuration stays as it was")
@@ -196,6 +204,7 @@ impl Publisher {
 
     fn publish(&mut self, next: &Arc<Snapshot>) {
         self.view.snapshots.publish(next);
+        self.view.tell_published();
         tracing::debug!(version = next.version(), workload = self.view.workload, "configuration in force");
         let changed = self.watch.follow(next);
         self.made_again(changed);
@@ -240,13 +249,6 @@ fn in_order(readings: &[Reading]) -> Vec<Arc<Object>> {
     let known: BTreeSet<_> = fresh().map(|object| &object.id).collect();
     let kept = readings.iter().flat_map(|reading| &reading.objects[reading.fresh..]);
     fresh().chain(kept.filter(|object| !known.contains(&object.id))).cloned().collect()
-}
-
-/// A resource as its source gives it.
-#[derive(Debug)]
-struct Given {
-    name: ResourceName,
-    bytes: Bytes,
 }
 
 fn encode(lowered: &Lowered) -> Vec<Given> {
@@ -303,11 +305,11 @@ mod tests {
     #[test]
     fn only_what_changed_is_published_and_the_board_knows_since_when() {
         let mut publisher = publisher();
-        publisher.objects(&reading(&[("a", 80), ("b", 81)]));
+        publisher.readings(&reading(&[("a", 80), ("b", 81)]));
         let first = Arc::clone(publisher.compiler.current());
-        publisher.objects(&reading(&[("a", 80), ("b", 81)]));
+        publisher.readings(&reading(&[("a", 80), ("b", 81)]));
         assert_eq!(publisher.compiler.current().version(), first.version(), "nothing changed");
-        publisher.objects(&reading(&[("a", 80), ("b", 82)]));
+        publisher.readings(&reading(&[("a", 80), ("b", 82)]));
         let second = Arc::clone(publisher.compiler.current());
         assert_eq!(publisher.view.snapshots.pin(Lane::default()).version(), second.version());
         let a = |snapshot: &Snapshot| Arc::clone(snapshot.cluster_by_name("outbound|80||a.example").unwrap());
@@ -329,7 +331,7 @@ mod tests {
         let clients: Vec<_> = (0..10_000).map(|_| HttpClient(outbound.clone())).collect();
         let mut made: Vec<Weak<Snapshot>> = Vec::new();
         for port in 80..90 {
-            publisher.objects(&reading(&[("a", port)]));
+            publisher.readings(&reading(&[("a", port)]));
             made.push(Arc::downgrade(publisher.compiler.current()));
             let alive = made.iter().filter(|snapshot| snapshot.strong_count() > 0).count();
             assert!(alive <= 2, "{alive} snapshots are alive");

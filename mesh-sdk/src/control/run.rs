@@ -15,6 +15,7 @@ use crate::admin;
 use crate::build_error::BuildError;
 use crate::dns::Refresher;
 use crate::source::directory::Directory;
+use crate::source::envoy_config::EnvoyConfig;
 use crate::source::{Reading, SourceConfig, read_literal};
 use crate::view::{Readiness, View};
 
@@ -32,7 +33,7 @@ pub(super) async fn run(plan: Plan, first: oneshot::Sender<Result<Started, Build
         }
     };
     let mut names = refresher;
-    publisher.objects(&readings);
+    publisher.readings(&readings);
     names.follow(publisher.clusters());
     settle(&view, &names);
     let started = match plan.admin {
@@ -52,7 +53,7 @@ pub(super) async fn run(plan: Plan, first: oneshot::Sender<Result<Started, Build
         tokio::select! {
             (source, reading) = next(&mut changes) => {
                 readings[source] = reading;
-                publisher.objects(&readings);
+                publisher.readings(&readings);
                 names.follow(publisher.clusters());
             }
             Some(resolved) = answers.recv() => {
@@ -84,6 +85,19 @@ async fn open(sources: Vec<SourceConfig>, namespace: &str) -> Result<(Vec<Readin
                 tokio::spawn(async move {
                     loop {
                         let reading = directory.changed().await;
+                        if changed.send((number, reading)).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            SourceConfig::EnvoyConfig(path) => {
+                let (mut config, reading) = EnvoyConfig::open(path).await?;
+                readings.push(reading);
+                let changed = changed.clone();
+                tokio::spawn(async move {
+                    loop {
+                        let reading = config.changed().await;
                         if changed.send((number, reading)).await.is_err() {
                             return;
                         }

@@ -90,7 +90,7 @@ impl Files {
         let kept = self.files.values().flat_map(|file| &file.kept).filter(|object| !known.contains(&object.id));
         objects.extend(kept.cloned());
         let findings = self.files.values().flat_map(|file| &file.findings).chain(&self.remarks).cloned().collect();
-        Reading { objects, fresh, findings }
+        Reading { objects, fresh, findings, resources: None }
     }
 }
 

@@ -1,15 +1,19 @@
-//! Where Istio objects come from: a watched [`directory`], or text in the program ([`literal`]).
+//! Where configuration comes from: Istio objects in a watched [`directory`] or in the program ([`literal`]), or Envoy
+//! resources in a static configuration ([`envoy_config`]).
 //!
-//! A source gives a [`Reading`]: the objects that are good (the last good version where the newest is broken)
+//! A source gives a [`Reading`]: the objects or resources that are good (the last good version where the newest is broken)
 //! and what there is to say about the rest. Nothing here knows what objects mean.
 
 pub(crate) mod directory;
+pub(crate) mod envoy_config;
 mod files;
 mod literal;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use mesh_core::resource::ResourceName;
 use mesh_istio::{Finding, Object};
 
 pub(crate) use self::files::{Content, Files};
@@ -22,6 +26,15 @@ pub(crate) enum SourceConfig {
     Directory(PathBuf),
     /// YAML text.
     Literal(String),
+    /// A static Envoy configuration, watched.
+    EnvoyConfig(PathBuf),
+}
+
+/// An Envoy resource as its source gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) name: ResourceName,
+    pub(crate) bytes: Bytes,
 }
 
 /// What one source gives at one time.
@@ -33,4 +46,6 @@ pub(crate) struct Reading {
     pub(crate) fresh: usize,
     /// What was said, file by file.
     pub(crate) findings: Vec<Finding>,
+    /// Envoy resources; `None` of a source of Istio objects.
+    pub(crate) resources: Option<Vec<Given>>,
 }

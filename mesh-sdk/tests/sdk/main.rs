@@ -7,6 +7,7 @@ mod bad_input;
 mod build;
 mod directory;
 mod ejections;
+mod gateway;
 mod grpc;
 mod lifecycle;
 mod names;

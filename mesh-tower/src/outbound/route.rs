@@ -12,14 +12,14 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
 use mesh_core::engine::local_reply::{GRPC_DEADLINE_EXCEEDED, ResponseFlags};
 use mesh_core::exchange::{Accepted, Answered, Responder, Routed};
 use mesh_core::resource::Invalid;
 use mesh_core::resource::cluster::Cluster;
 use mesh_core::resource::route::RouteConfiguration;
-use mesh_core::snapshot::{GrpcTimeoutStatus, Snapshot, SnapshotStore};
+use mesh_core::snapshot::{GrpcTimeoutStatus, Pin as SnapshotPin, Snapshot, SnapshotStore};
 use mesh_core::state::Lane;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -97,6 +97,18 @@ pub struct Route<S> {
     snapshots: SnapshotStore,
 }
 
+impl<S: Clone> Route<S> {
+    /// One version of what is in force.
+    pub(crate) fn pin(&self, lane: Lane) -> SnapshotPin {
+        self.snapshots.pin(lane)
+    }
+
+    /// The layers below, for requests that arrive over the network.
+    pub(crate) fn below(&self) -> (S, SnapshotStore) {
+        (self.inner.clone(), self.snapshots.clone())
+    }
+}
+
 impl<S, B, RB> Service<Request<B>> for Route<S>
 where
     S: Service<Routed<B>, Response = Response<RB>, Error = Error>,
@@ -172,6 +184,18 @@ pin_project! {
     }
 }
 
+impl<F> ResponseFuture<F> {
+    /// Of a request that goes on.
+    pub(crate) const fn forwarded(inner: F, responder: Responder) -> Self {
+        Self { state: State::Forwarded { inner, responder } }
+    }
+
+    /// Of a request that is answered.
+    pub(crate) fn answered(answered: Answered) -> Self {
+        Self { state: State::Answered { answer: Some(answer(answered)) } }
+    }
+}
+
 impl<F, RB> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<RB>, Error>>,
@@ -189,6 +213,9 @@ where
         }
     }
 }
+
+/// How long the upstream took, in milliseconds: told to callers over the network.
+const UPSTREAM_SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 
 /// An error as the answer that a caller gets.
 pub(crate) fn answer_error(error: &Error, responder: &Responder) -> Response<Bytes> {
@@ -211,6 +238,11 @@ pub(crate) fn finish<RB>(mut response: Response<RB>, responder: &Responder) -> R
     if std::mem::replace(&mut info.is_finished, true) {
         return response;
     }
+    if let Some(time) = responder.service_time(Instant::now) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        response.headers_mut().insert(UPSTREAM_SERVICE_TIME, HeaderValue::from(millis));
+    }
+    let Some(info) = response.extensions().get::<ResponseInfo>() else { return response };
     if !responder.leaves_response() {
         let upstream = info.upstream.clone();
         responder.finish(&mut response, upstream.as_ref());

@@ -90,6 +90,7 @@ fn inbound_listener(port: u16, matches: FilterChainMatch, upgrades: &[&str]) -> 
         address: Some(ListenerAddress { ip: [0, 0, 0, 0].into(), port: 15006 }),
         direction: Direction::Inbound,
         use_original_dst: true,
+        bind_to_port: false,
         filter_chains: vec![FilterChain { matches, ..crate::mesh::chain("in", Some(port), manager) }],
         default_filter_chain: None,
         api_listener: None,

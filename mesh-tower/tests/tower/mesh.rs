@@ -175,6 +175,7 @@ fn outbound_listener(manager: HttpConnectionManager) -> Listener {
         address: Some(ListenerAddress { ip: [0, 0, 0, 0].into(), port: 9080 }),
         direction: Direction::Outbound,
         use_original_dst: false,
+        bind_to_port: false,
         filter_chains: vec![chain("0.0.0.0_9080", None, manager)],
         default_filter_chain: None,
         api_listener: None,

@@ -13,6 +13,8 @@ mod transport;
 
 use std::time::Duration;
 
+pub(super) use self::protocol::http2 as http2_options;
+
 use mesh_core::resource::Problem;
 use mesh_core::resource::cluster::{Cluster, TcpKeepalive};
 use mesh_proto::envoy::config::cluster::v3 as pb;

@@ -138,7 +138,8 @@ fn common(
     })
 }
 
-fn http2(at: &At<'_>, message: &core::Http2ProtocolOptions) -> Result<Http2Options, Refused> {
+/// `Http2ProtocolOptions`, of either side.
+pub(in super::super) fn http2(at: &At<'_>, message: &core::Http2ProtocolOptions) -> Result<Http2Options, Refused> {
     let default = Http2Options::default();
     let keepalive = match &message.connection_keepalive {
         None => None,

@@ -16,7 +16,7 @@ use super::super::extension::Extension;
 use super::super::refused::{At, Refused, conflict, refuse, unsupported};
 use super::super::route;
 use super::super::scalar::{cidr, duration_or_off, flag, known};
-use super::http_filter;
+use super::{downstream, http_filter};
 
 /// `at` is the `Any` that holds it.
 pub(super) fn manager(
@@ -26,6 +26,7 @@ pub(super) fn manager(
 ) -> Result<HttpConnectionManager, Refused> {
     let message: pb::HttpConnectionManager = extension.message(at)?;
     refuse_what_guards(at, &message)?;
+    let downstream = downstream::options(at, &message)?;
     let (http_filters, router) = http_filter::filters(cx, &at.field("http_filters"), &message.http_filters)?;
     let common_at = at.field("common_http_protocol_options");
     let common = message.common_http_protocol_options.unwrap_or_default();
@@ -36,6 +37,7 @@ pub(super) fn manager(
     let escaped_at = at.field("path_with_escaped_slashes_action");
     let default = HttpConnectionManager::new(RouteSource::Rds(Name::default()));
     Ok(HttpConnectionManager {
+        downstream,
         stat_prefix: message.stat_prefix,
         routes: routes(cx, at, message.route_specifier)?,
         http_filters,

@@ -1,9 +1,10 @@
 //! `envoy.config.listener.v3.Listener`.
 //!
-//! Nothing is bound here, so what only concerns sockets is reported and that is all. What decides which connections a
+//! What only concerns sockets is reported and that is all. What decides which connections a
 //! chain takes, or what they may do, is either in force or refuses the listener (S24): there is no third way.
 
 mod chain;
+mod downstream;
 mod http_filter;
 mod manager;
 mod network_filter;
@@ -80,6 +81,7 @@ pub(super) fn listener(cx: &mut Context, at: &At<'_>, message: pb::Listener) -> 
         },
         // istiod's `virtualInbound` says it by the listener filter alone.
         use_original_dst: flag(message.use_original_dst) || restores_destination,
+        bind_to_port: message.bind_to_port.is_none_or(|bind| bind.value),
         filter_chains,
         default_filter_chain,
         api_listener,

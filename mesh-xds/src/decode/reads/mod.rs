@@ -83,6 +83,7 @@ const ROUTES: &[Row] = &[
             "ignore_path_parameters_in_path_matching",
             "typed_per_filter_config",
             "metadata",
+            "internal_only_headers",
         ],
     ),
     (
@@ -296,7 +297,7 @@ const ROUTES: &[Row] = &[
 ];
 
 const LISTENERS: &[Row] = &[
-    // `bind_to_port` and the filters that are allowed ask for what goes without saying in a process that binds nothing.
+    // The filters that are allowed find out what is known anyway.
     (
         "envoy.config.listener.v3.Listener",
         &[
@@ -331,6 +332,24 @@ const LISTENERS: &[Row] = &[
             "stream_idle_timeout",
             "use_remote_address",
             "internal_address_config",
+            "server_name",
+            "server_header_transformation",
+            "via",
+            "generate_request_id",
+            "preserve_external_request_id",
+            "always_set_request_id_in_response",
+            "skip_xff_append",
+            "xff_num_trusted_hops",
+            "append_x_forwarded_port",
+            "forward_client_cert_details",
+            "scheme_header_transformation",
+            "strip_matching_host_port",
+            "strip_any_host_port",
+            "strip_trailing_host_dot",
+            "max_request_headers_kb",
+            "common_http_protocol_options",
+            "http_protocol_options",
+            "http2_protocol_options",
             "upgrade_configs",
             "normalize_path",
             "merge_slashes",
@@ -354,6 +373,16 @@ const LISTENERS: &[Row] = &[
         "envoy.extensions.filters.http.router.v3.Router",
         &["suppress_envoy_headers", "respect_expected_rq_timeout", "upstream_http_filters"],
     ),
+];
+
+/// Of listeners: the same messages in a cluster are read otherwise.
+const DOWNSTREAM: &[Row] = &[
+    (
+        "envoy.config.core.v3.HttpProtocolOptions",
+        &["idle_timeout", "max_headers_count", "headers_with_underscores_action"],
+    ),
+    ("envoy.config.core.v3.Http1ProtocolOptions", &["accept_http_10", "default_host_for_http_10"]),
+    ("envoy.config.core.v3.SchemeHeaderTransformation", &["scheme_to_overwrite"]),
 ];
 
 /// HTTP filters, in listeners and as routes speak to them.
@@ -493,7 +522,8 @@ const ENDPOINTS: &[Row] = &[
 ];
 
 /// What the decoder of listeners reads.
-pub(super) static LISTENER: LazyLock<ReadSet> = LazyLock::new(|| set(&[SHARED, LEVELS, ROUTES, LISTENERS, FILTERS]));
+pub(super) static LISTENER: LazyLock<ReadSet> =
+    LazyLock::new(|| set(&[SHARED, LEVELS, ROUTES, LISTENERS, DOWNSTREAM, FILTERS]));
 /// What the decoder of route configurations reads.
 pub(super) static ROUTE_CONFIGURATION: LazyLock<ReadSet> = LazyLock::new(|| set(&[SHARED, LEVELS, ROUTES, FILTERS]));
 /// What the decoder of clusters reads.
@@ -511,7 +541,7 @@ fn set(tables: &[&[Row]]) -> ReadSet {
     set
 }
 
-const ALL: &[&[Row]] = &[SHARED, LEVELS, ROUTES, LISTENERS, FILTERS, CLUSTERS, UPSTREAM, ENDPOINTS];
+const ALL: &[&[Row]] = &[SHARED, LEVELS, ROUTES, LISTENERS, DOWNSTREAM, FILTERS, CLUSTERS, UPSTREAM, ENDPOINTS];
 
 /// Every field that some decoder reads: the full name of its message, and its own.
 pub(super) fn fields() -> BTreeSet<(String, String)> {

@@ -16,7 +16,7 @@ use super::ALL;
 
 /// Fields whose absence changes nothing, and why they are read all the same.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("envoy.config.listener.v3.Listener.bind_to_port", "nothing is bound"),
+    ("envoy.config.core.v3.HttpProtocolOptions.headers_with_underscores_action", "only allowing them is accepted"),
     ("envoy.config.listener.v3.Listener.listener_filters", "those that are allowed find out what is known"),
     ("envoy.config.listener.v3.ListenerFilter.typed_config", "of a filter that is allowed; the name says as much"),
     ("envoy.config.core.v3.ConfigSource.resource_api_version", "there is one version"),
@@ -140,17 +140,12 @@ const REMARKS: &[&str] = &[
 
 /// Fields that are decoded ahead of their use. Nothing acts on them, so whoever sets one is told.
 const AHEAD: &[&str] = &[
-    "RouteConfiguration.internal_only_headers",
     "VirtualHost.virtual_clusters",
     "VirtualHost.hedge_policy",
     "RouteAction.hedge_policy",
     "RequestMirrorPolicy.trace_sampled",
     "RetryPolicy.per_try_idle_timeout",
-    "HttpConnectionManager.common_http_protocol_options",
     "HttpConnectionManager.request_timeout",
-    "HttpConnectionManager.xff_num_trusted_hops",
-    "HttpConnectionManager.strip_matching_host_port",
-    "HttpConnectionManager.strip_any_host_port",
     "HttpProtocolOptions.max_stream_duration",
     "Thresholds.max_connection_pools",
     "Policy.overprovisioning_factor",

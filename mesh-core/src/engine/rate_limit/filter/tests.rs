@@ -62,6 +62,7 @@ fn listener(config: Config) -> Listener {
         address: Some(ListenerAddress { ip: [0, 0, 0, 0].into(), port: 80 }),
         direction: Direction::Outbound,
         use_original_dst: false,
+        bind_to_port: false,
         filter_chains: vec![FilterChain {
             name: "c".into(),
             matches: FilterChainMatch::default(),
