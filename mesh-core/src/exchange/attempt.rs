@@ -422,9 +422,22 @@ impl Target {
         self.cluster.state().count(if ok { Total::GrpcOk } else { Total::GrpcFailed }, self.lane);
     }
 
-    /// What the caller is told of it.
+    /// What the caller is told of it once the head of the response is there, and the target itself if the rest of the
+    /// response will be reported.
     #[must_use]
-    pub fn upstream(&self) -> Upstream {
+    pub fn answered(self) -> (Upstream, Option<Self>) {
+        if self.grpc {
+            return (self.upstream(), Some(self));
+        }
+        // Given up rather than cloned: all requests of a cluster count its owners in one place.
+        let (host, destination) = match self.host {
+            TargetHost::Picked(index) => (Some(index), None),
+            TargetHost::Original(host) => (None, Some(host.endpoint.address.clone())),
+        };
+        (Upstream { cluster: self.cluster, host, destination, attempts: self.attempt }, None)
+    }
+
+    fn upstream(&self) -> Upstream {
         let (host, destination) = match &self.host {
             TargetHost::Picked(index) => (Some(*index), None),
             TargetHost::Original(host) => (None, Some(host.endpoint.address.clone())),

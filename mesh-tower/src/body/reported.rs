@@ -24,10 +24,9 @@ pub struct ReportedBody {
 }
 
 impl ReportedBody {
-    pub(crate) fn new(inner: UpstreamBody, headers: &HeaderMap, target: Target) -> Self {
-        if !target.grpc {
-            return Self { inner, target: None };
-        }
+    /// Nobody is told of a call that is not gRPC.
+    pub(crate) fn new(inner: UpstreamBody, headers: &HeaderMap, target: Option<Target>) -> Self {
+        let Some(target) = target else { return Self { inner, target: None } };
         if let Some(status) = headers.get(GRPC_STATUS) {
             target.report_grpc(Some(status));
             return Self { inner, target: None };

@@ -56,8 +56,12 @@ impl Body for UpstreamBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
             Kind::Done => Poll::Ready(None),
-            Kind::H1 { body, .. } => {
-                let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
+            Kind::H1 { body, lease } => {
+                let mut read = |cx: &mut Context<'_>| Pin::new(&mut *body).poll_frame(cx);
+                let frame = std::task::ready!(match lease {
+                    Some(lease) => lease.drive(cx, read),
+                    None => read(cx),
+                });
                 match frame {
                     Some(Ok(frame)) => {
                         if body.is_end_stream() {

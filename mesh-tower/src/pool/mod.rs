@@ -14,7 +14,7 @@
 mod connect;
 mod h1;
 mod h2;
-mod io;
+pub(crate) mod io;
 mod waiters;
 
 use std::fmt;

@@ -9,7 +9,9 @@ use mesh_tower::{BoxError, Error};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
-use crate::mesh::{HOST, Mesh, Setup, ask, body_error, get, http1, post, read, within};
+use mesh_core::state::Load;
+
+use crate::mesh::{HOST, Mesh, Setup, ask, body_error, eventually, get, http1, post, read, within};
 use crate::server::H1Server;
 
 #[tokio::test]
@@ -22,6 +24,17 @@ async fn a_connection_whose_response_was_read_serves_the_next_request() {
         assert_eq!((&*answer.info.details, answer.attempts()), ("via_upstream", 1));
     }
     assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_closes_every_connection_at_once_fails_the_request() {
+    let server = H1Server::start(|connection| async move { drop(connection) }).await;
+    let client = Mesh::new(Setup::to(http1("c", server.address))).client();
+    for n in 0..20 {
+        let answer = ask(&client, get("/")).await;
+        assert_eq!(answer.outcome(), (503, "UC".to_owned()), "request {n}");
+    }
+    assert!(server.connections() <= 20, "{} connections", server.connections());
 }
 
 #[tokio::test]
@@ -55,6 +68,49 @@ async fn n21_an_idle_connection_that_the_server_closed_fails_nobody() {
         }
         assert_eq!(server.connections(), 10);
     }
+}
+
+#[tokio::test]
+async fn n21_an_idle_connection_that_the_server_closed_is_noticed_without_another_request() {
+    let (close, mut may_close) = mpsc::unbounded_channel();
+    let server = H1Server::start(move |mut connection| {
+        let close = close.clone();
+        async move {
+            let request = connection.request().await.unwrap();
+            connection.respond(200, &request.body).await;
+            let _ = close.send(());
+        }
+    })
+    .await;
+    let mesh = Mesh::new(Setup::to(http1("c", server.address)));
+    assert_eq!(ask(&mesh.client(), post("/", "hello")).await.outcome(), (200, "-".to_owned()));
+    within(may_close.recv()).await;
+    eventually("the connection is not counted", || mesh.load("c", Load::Connections) == 0).await;
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_while_nobody_reads_the_response() {
+    let (arrived, mut has_arrived) = mpsc::unbounded_channel();
+    let server = H1Server::start(move |mut connection| {
+        let arrived = arrived.clone();
+        async move {
+            connection.head().await;
+            connection.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n").await;
+            connection.take(11).await;
+            let _ = arrived.send(());
+            connection.send("done").await;
+            connection.closed().await;
+        }
+    })
+    .await;
+    let client = Mesh::new(Setup::to(http1("c", server.address))).client();
+    let (mut sender, body) = Channel::<Bytes, BoxError>::new(1);
+    let request = Request::post(format!("http://{HOST}/")).body(body).unwrap();
+    let response = within(client.oneshot(request)).await.unwrap();
+    sender.send_data(Bytes::from_static(b"a")).await.unwrap();
+    drop(sender);
+    within(has_arrived.recv()).await;
+    assert_eq!(within(read(response)).await.unwrap().text(), "done");
 }
 
 #[tokio::test]

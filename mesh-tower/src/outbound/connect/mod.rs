@@ -10,7 +10,6 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body::Body;
-use http_body_util::BodyExt;
 use hyper::client::conn::TrySendError;
 use mesh_core::engine::retry::{Outcome, Reset};
 use mesh_core::exchange::{Sendable, Target, upgrade};
@@ -78,7 +77,8 @@ where
                             let future = Box::pin(async move {
                                 let stream = pool.stream(&waiting).await?;
                                 connected.note(&waiting);
-                                Exchange { state: send_h2(request, stream, &connector) }.await
+                                let mut exchange = Exchange { state: send_h2(request, stream, &connector) };
+                                std::future::poll_fn(|cx| exchange.poll(&waiting, cx)).await
                             });
                             State::Boxed { future, reached }
                         }
@@ -113,12 +113,8 @@ enum State<B> {
         stream: Option<H2Stream>,
         runtime: tokio::runtime::Handle,
     },
-    /// On a connection that was idle; what is needed to try another one if it turns out to be dead.
-    H1 {
-        sending: SendingH1,
-        lease: Option<H1Lease>,
-        again: Option<(std::sync::Arc<H1Pool>, Target)>,
-    },
+    /// On a connection that was idle, and may turn out to be dead.
+    H1(Option<H1Lease>),
     /// Waits for a connection first.
     Boxed {
         future: Boxed,
@@ -126,9 +122,6 @@ enum State<B> {
     },
     Failed(Option<Error>),
 }
-
-type SendingH1 =
-    Pin<Box<dyn Future<Output = Result<Response<hyper::body::Incoming>, TrySendError<Request<PoolBody>>>> + Send>>;
 
 impl<B> Future for ResponseFuture<B>
 where
@@ -138,12 +131,15 @@ where
     type Output = Result<Response<ReportedBody>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = std::task::ready!(Pin::new(&mut self.exchange).poll(cx));
-        let Some(target) = self.target.take() else { return Poll::Pending };
+        let this = &mut *self;
+        let Some(target) = &this.target else { return Poll::Pending };
+        let result = std::task::ready!(this.exchange.poll(target, cx));
+        let Some(target) = this.target.take() else { return Poll::Pending };
         match result {
             Ok(mut response) => {
                 target.report(&Outcome::Response { status: response.status(), headers: response.headers() });
-                response.extensions_mut().insert(ResponseInfo::of_upstream(target.upstream()));
+                let (upstream, target) = target.answered();
+                response.extensions_mut().insert(ResponseInfo::of_upstream(upstream));
                 let (head, body) = response.into_parts();
                 let body = ReportedBody::new(body, &head.headers, target);
                 Poll::Ready(Ok(Response::from_parts(head, body)))
@@ -195,34 +191,34 @@ impl<B> Exchange<B> {
     /// Whether the host has been reached: a try that waits in our own queue is none of its business.
     fn is_on_its_way(&self) -> bool {
         match &self.state {
-            State::H2 { .. } | State::H1 { .. } => true,
+            State::H2 { .. } | State::H1(_) => true,
             State::Boxed { reached, .. } => reached.is_noted(),
             State::Failed(_) => false,
         }
     }
 }
 
-impl<B> Future for Exchange<B>
+impl<B> Exchange<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Output = Result<Response<UpstreamBody>, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    /// The response's head from `target`.
+    fn poll(&mut self, target: &Target, cx: &mut Context<'_>) -> Poll<Result<Response<UpstreamBody>, Error>> {
         match &mut self.state {
             State::Failed(error) => Poll::Ready(Err(error.take().unwrap_or(Error::NoHealthyHost))),
             State::Boxed { future, .. } => future.as_mut().poll(cx),
-            State::H1 { sending, lease, again } => {
-                let result = std::task::ready!(sending.as_mut().poll(cx)).map_err(unsent);
-                let (Some(lease), Some((pool, target))) = (lease.take(), again.take()) else {
+            State::H1(lease) => {
+                let Some(leased) = lease else { return Poll::Ready(Err(Error::NoHealthyHost)) };
+                let sent = std::task::ready!(leased.poll_response(cx));
+                let (Some(result), Some(lease)) = (sent, lease.take()) else {
                     return Poll::Ready(Err(Error::NoHealthyHost));
                 };
-                match settle_h1(result, lease) {
+                match settle_h1(result.map_err(unsent), lease) {
                     Ok(settled) => Poll::Ready(settled),
-                    Err(request) => {
-                        self.state = wait_h1(*request, pool, target);
-                        self.poll(cx)
+                    Err((request, pool)) => {
+                        self.state = wait_h1(*request, pool, target.clone());
+                        self.poll(target, cx)
                     }
                 }
             }
@@ -264,7 +260,7 @@ impl<B> std::fmt::Debug for Exchange<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.state {
             State::H2 { .. } => "HTTP/2",
-            State::H1 { .. } => "HTTP/1.1",
+            State::H1(_) => "HTTP/1.1",
             State::Boxed { .. } => "boxed",
             State::Failed(_) => "failed",
         })
@@ -405,16 +401,14 @@ where
 {
     let (mut head, body) = request.into_parts();
     into_h1(&mut head);
-    let request = Request::from_parts(head, PoolBody::new(body.map_err(Into::into)));
-    let again = (std::sync::Arc::clone(pool), target.clone());
-    let Some(mut lease) = pool.try_lease() else { return wait_h1(request, again.0, again.1) };
-    match lease.sender() {
-        Some(sender) => {
+    let request = Request::from_parts(head, PoolBody::new(body));
+    match pool.try_lease() {
+        Some(mut lease) => {
             target.report_connected();
-            let sending = Box::pin(sender.try_send_request(request));
-            State::H1 { sending, lease: Some(lease), again: Some(again) }
+            lease.send(request);
+            State::H1(Some(lease))
         }
-        None => State::Failed(None),
+        None => wait_h1(request, std::sync::Arc::clone(pool), target.clone()),
     }
 }
 
@@ -436,14 +430,18 @@ async fn send_h1(
             None => pool.lease(&target).await?,
         };
         reached.note(&target);
-        let Some(sender) = lease.sender() else { return Err(Error::NoHealthyHost) };
-        let result = sender.try_send_request(request).await.map_err(unsent);
-        match settle_h1(result, lease) {
+        lease.send(request);
+        let sent = std::future::poll_fn(|cx| lease.poll_response(cx)).await;
+        let Some(result) = sent else { return Err(Error::NoHealthyHost) };
+        match settle_h1(result.map_err(unsent), lease) {
             Ok(settled) => return settled,
-            Err(handed_back) => request = *handed_back,
+            Err((handed_back, _)) => request = *handed_back,
         }
     }
 }
+
+/// A request that was not sent, and where it finds another connection.
+type HandedBack = (Box<Request<PoolBody>>, std::sync::Arc<H1Pool>);
 
 type Unsent = (hyper::Error, Option<Request<PoolBody>>);
 
@@ -456,7 +454,7 @@ fn unsent(mut error: TrySendError<Request<PoolBody>>) -> Unsent {
 fn settle_h1(
     result: Result<Response<hyper::body::Incoming>, Unsent>,
     lease: H1Lease,
-) -> Result<Result<Response<UpstreamBody>, Error>, Box<Request<PoolBody>>> {
+) -> Result<Result<Response<UpstreamBody>, Error>, HandedBack> {
     match result {
         Ok(mut response) => {
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -465,7 +463,7 @@ fn settle_h1(
             Ok(Ok(response.map(|body| UpstreamBody::h1(body, lease))))
         }
         // An idle connection that had died takes nothing with it: hyper hands the request back unsent.
-        Err((_, Some(request))) if lease.is_reused() => Err(Box::new(request)),
+        Err((_, Some(request))) if lease.is_reused() => Err((Box::new(request), lease.into_pool())),
         // The caller's body failed, not the connection.
         Err((error, _)) if error.is_user() => Ok(Err(Error::RequestBody(error.into()))),
         Err((error, request)) => {
