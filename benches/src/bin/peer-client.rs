@@ -30,8 +30,10 @@ enum Kind {
     Balanced,
     /// The whole outbound stack over HTTP/1.1.
     MeshHttp1,
-    /// hyper's pooled client, one authority per endpoint in turn.
+    /// hyper's pooled client; each request goes to the next endpoint.
     Hyper,
+    /// The same, but each caller keeps to one endpoint: its connection is always the one just used.
+    HyperPinned,
 }
 
 #[derive(Debug, Parser)]
@@ -121,14 +123,18 @@ async fn measure(args: &Args, endpoints: &[SocketAddr]) -> Result<Measured, Fail
             })
             .await
         }
-        Kind::Hyper => {
+        Kind::Hyper | Kind::HyperPinned => {
+            let step = usize::from(matches!(args.kind, Kind::Hyper));
             let mut connector = HttpConnector::new();
             connector.set_nodelay(true);
             let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
             run(args.callers, args.rate, warm_up, length, || {
                 let (client, payload) = (client.clone(), payload.clone());
-                let endpoint = endpoints[next.fetch_add(1, Ordering::Relaxed) % endpoints.len()];
+                let mut at = next.fetch_add(1, Ordering::Relaxed);
+                let endpoints = endpoints.to_vec();
                 move || {
+                    at += step;
+                    let endpoint = endpoints[at % endpoints.len()];
                     let request =
                         http::Request::post(format!("http://{endpoint}/echo")).body(Full::new(payload.clone()));
                     let call = request.map(|request| client.request(request));
