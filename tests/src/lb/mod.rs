@@ -5,6 +5,7 @@
 //! failure, and so is a name that no case has.
 
 mod simulate;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use self::simulate::{Simulation, differ_by, endpoint, same_order};
+pub use self::watched::Watched;
 
 /// A recorded case.
 #[derive(Clone, Debug, Deserialize)]

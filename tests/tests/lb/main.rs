@@ -7,6 +7,7 @@
 mod balance;
 mod health;
 mod later;
+mod outliers;
 
 use mesh_tests::{data, lb};
 

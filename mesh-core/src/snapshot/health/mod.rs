@@ -6,12 +6,13 @@
 
 mod window;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::window::Windows;
 use super::{AlwaysEjectOne, Cluster, Snapshot};
+use crate::engine::load_balancing::Host;
 use crate::engine::outlier_detection::{Detector, Effect};
 use crate::engine::random::Random;
 use crate::resource::Name;
@@ -67,6 +68,9 @@ impl Health {
                     if Arc::ptr_eq(&watched.cluster, cluster) {
                         continue;
                     }
+                    if !same_hosts(&watched.cluster, cluster) {
+                        self.windows.applied(name, now);
+                    }
                     watched.cluster = Arc::clone(cluster);
                     watched
                 }
@@ -74,6 +78,7 @@ impl Health {
                     let state = Arc::clone(cluster.state());
                     let detector = Detector::new(settings.clone(), always_eject_one, state, now);
                     let watched = Watched { cluster: Arc::clone(cluster), detector, round: self.round };
+                    self.windows.applied(name, now);
                     self.outliers.entry(Arc::clone(name)).insert_entry(watched).into_mut()
                 }
             };
@@ -132,6 +137,20 @@ impl Health {
             changes.health.push(name);
         }
     }
+}
+
+/// Whether nobody came and nobody went.
+fn same_hosts(before: &Cluster, after: &Cluster) -> bool {
+    let (before, after) = (before.balancer().hosts(), after.balancer().hosts());
+    if before.len() != after.len() {
+        return false;
+    }
+    let state = |host: &Host| Arc::as_ptr(&host.state);
+    if before.iter().map(state).eq(after.iter().map(state)) {
+        return true;
+    }
+    let known: HashSet<_> = before.iter().map(state).collect();
+    after.iter().all(|host| known.contains(&state(host)))
 }
 
 #[cfg(test)]

@@ -27,7 +27,8 @@ fn strict() -> OutlierDetection {
 
 fn cluster(name: &str, settings: Option<OutlierDetection>) -> Config {
     let discovery = Discovery::Eds { service_name: name.into() };
-    Config { outlier_detection: settings, healthy_panic_threshold: 0.0, ..Config::new(name, discovery) }
+    let config = Config { outlier_detection: settings, healthy_panic_threshold: 0.0, ..Config::new(name, discovery) };
+    Config { update_merge_window: Duration::ZERO, ..config }
 }
 
 fn assignment(hosts: &[u16]) -> Arc<ClusterLoadAssignment> {
@@ -170,7 +171,8 @@ fn other_settings_or_none_give_hosts_back_and_a_host_that_comes_again_is_new() {
 #[test]
 fn the_first_change_is_in_force_at_once_and_those_that_follow_soon_together() {
     let settings = OutlierDetection { base_ejection_time: 100 * S, interval: 100 * S, ..strict() };
-    let mut mesh = Mesh::new(cluster("c", Some(settings.clone())), &[1, 2, 3, 4]);
+    let gathering = Config { update_merge_window: S, ..cluster("c", Some(settings.clone())) };
+    let mut mesh = Mesh::new(gathering.clone(), &[1, 2, 3, 4]);
     mesh.fail("c", 1, 10 * S);
     assert_eq!(mesh.usable("c"), ["2", "3", "4"]);
     mesh.fail("c", 2, 10 * S + 10 * MS);
@@ -184,15 +186,17 @@ fn the_first_change_is_in_force_at_once_and_those_that_follow_soon_together() {
     mesh.run(11 * S + 10 * MS);
     assert_eq!(mesh.usable("c"), ["4"]);
     // A window of zero holds nothing back; what is pushed meanwhile shows what was held back.
-    let config = Config { update_merge_window: Duration::ZERO, ..cluster("c", Some(settings.clone())) };
-    let mut mesh = Mesh::new(config, &[1, 2, 3]);
-    mesh.fail("c", 1, S);
-    mesh.fail("c", 2, S);
-    assert_eq!(mesh.usable("c"), ["3"]);
     let mut mesh = Mesh::new(cluster("c", Some(settings)), &[1, 2, 3]);
     mesh.fail("c", 1, S);
     mesh.fail("c", 2, S);
-    mesh.endpoints("c", &[1, 2, 3, 4], S);
+    assert_eq!(mesh.usable("c"), ["3"]);
+    let mut mesh = Mesh::new(gathering, &[1, 2, 3]);
+    mesh.fail("c", 1, 2 * S);
+    mesh.fail("c", 2, 2 * S);
+    mesh.endpoints("c", &[1, 2, 3, 4], 2 * S);
+    assert_eq!((mesh.usable("c"), mesh.health.wake_at()), (vec!["3".into(), "4".into()], Some(100 * S)));
+    // And opens a window, as in Envoy.
+    mesh.fail("c", 3, 2 * S + 10 * MS);
     assert_eq!(mesh.usable("c"), ["3", "4"]);
 }
 

@@ -1,5 +1,6 @@
-//! `update_merge_window`: the first change of a cluster is in force at once; those that follow soon are gathered, and are in
-//! force together when the window has passed. As in Envoy it is counted from the first change that is held back.
+//! `update_merge_window`: the first change of health in a cluster is in force at once; those that follow soon, also soon
+//! after hosts came or went, are gathered, and are in force together when the window has passed. As in Envoy it is
+//! counted from the first change that is held back.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -30,6 +31,11 @@ impl Windows {
         }
         known.due.get_or_insert(now.saturating_add(window));
         false
+    }
+
+    /// Notes that all that is known of a cluster is in force now: hosts came or went, which nothing holds back.
+    pub(super) fn applied(&mut self, name: &Name, now: Duration) {
+        self.0.insert(name.clone(), Window { applied: now, due: None });
     }
 
     /// Whose held changes are due. They count as in force from now.
