@@ -9,12 +9,13 @@ pub mod clusters;
 mod listener;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Request, Uri, header};
 use mesh_core::engine::routing::path::{self, Prepared};
-use mesh_core::snapshot::{Compiler, RequestCompat, SnapshotStore, Update};
+use mesh_core::snapshot::health::Health;
+use mesh_core::snapshot::{Cluster, Compiler, RequestCompat, SnapshotStore, Update};
 use mesh_istio::Lowered;
 use mesh_proto::prost::Message;
 use mesh_proto::type_url::{CLUSTER, CLUSTER_LOAD_ASSIGNMENT, LISTENER, ROUTE_CONFIGURATION};
@@ -34,8 +35,17 @@ use crate::observed;
 pub struct Edge {
     stack: Outbound,
     snapshots: SnapshotStore,
+    control: Arc<Mutex<Control>>,
     /// What was set and has no effect, over all resources.
     pub not_in_force: Arc<[String]>,
+}
+
+/// Who makes snapshots and watches hosts, with the time that passed for it.
+#[derive(Debug)]
+struct Control {
+    compiler: Compiler,
+    health: Health,
+    now: Duration,
 }
 
 /// A resource in Envoy's JSON.
@@ -101,16 +111,60 @@ impl Edge {
 
     fn of(update: Update, not_in_force: Arc<[String]>) -> Result<Self, String> {
         // Balancers start at a place of their own in every edge, as processes do.
-        let seed = std::collections::hash_map::RandomState::new();
-        let (snapshot, refused) =
-            Compiler::new(std::hash::BuildHasher::hash_one(&seed, 0)).with_compat(RequestCompat::envoy()).apply(update);
+        let seed = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0);
+        let mut compiler = Compiler::new(seed).with_compat(RequestCompat::envoy());
+        let (snapshot, refused) = compiler.apply(update);
         if !refused.is_empty() {
             let lines: Vec<String> = refused.iter().map(ToString::to_string).collect();
             return Err(lines.join("\n"));
         }
+        let mut health = Health::new(seed);
+        health.follow(&snapshot, Duration::ZERO);
+        let control = Arc::new(Mutex::new(Control { compiler, health, now: Duration::ZERO }));
         let snapshots = SnapshotStore::new(snapshot);
         let stack = outbound(snapshots.clone(), Connector::current());
-        Ok(Self { stack, snapshots, not_in_force })
+        Ok(Self { stack, snapshots, control, not_in_force })
+    }
+
+    /// Lets time pass for whoever watches the hosts, and puts in force what was found out of them. There is no other
+    /// clock for that: ejections begin and end when a test says so.
+    pub fn pass(&self, time: Duration) {
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = control.now + time;
+        loop {
+            let changes = {
+                let Control { health, now, .. } = &mut *control;
+                health.run(*now)
+            };
+            self.put_in_force(&mut control, Update { health: changes.health, ..Update::default() });
+            match control.health.wake_at().filter(|due| *due <= end && *due > control.now) {
+                Some(due) => control.now = due,
+                None if control.now < end => control.now = end,
+                None => return,
+            }
+        }
+    }
+
+    /// Puts a change in force.
+    pub fn push(&self, update: Update) {
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        self.put_in_force(&mut control, update);
+    }
+
+    fn put_in_force(&self, control: &mut Control, mut update: Update) {
+        while !update.is_empty() {
+            let (snapshot, refused) = control.compiler.apply(update);
+            assert!(refused.is_empty(), "{refused:?}");
+            self.snapshots.publish(&snapshot);
+            let changes = control.health.follow(&snapshot, control.now);
+            update = Update { health: changes.health, ..Update::default() };
+        }
+    }
+
+    /// A cluster in force.
+    #[must_use]
+    pub fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
+        self.snapshots.pin(mesh_core::state::Lane::default()).cluster_by_name(name).map(Arc::clone)
     }
 
     /// Sends a request through the whole stack and reads its response to the end.

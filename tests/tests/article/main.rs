@@ -2,6 +2,7 @@
 //! the outbound stack → servers on loopback.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps names its own failure")]
 
+mod breaker;
 mod manifests;
 mod matches;
 mod shop;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::shop::{assert_shares, edge, service, shares};
 
 /// The text of the manifest with that number; `None` when the data is not there.
-fn manifest(number: &str) -> Option<String> {
+pub(crate) fn manifest(number: &str) -> Option<String> {
     let folder = data::find("article")?;
     let starts = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(number));
     let mut files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -77,7 +77,7 @@ fn manifest_01_is_a_cluster_that_decodes_whole() {
 
 #[test]
 fn every_other_manifest_loads_or_says_why_it_has_no_effect() {
-    let others = ["02", "03", "04", "05", "06", "07", "09", "10", "12", "13", "14", "16"];
+    let others = ["02", "03", "04", "05", "06", "07", "10", "12", "13", "14", "16"];
     for number in others {
         let Some(text) = manifest(number) else { return data::report(0, others.len()) };
         let world = World::load([("it.yaml", text.as_str())]);
