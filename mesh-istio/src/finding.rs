@@ -130,5 +130,6 @@ pub(crate) mod code {
     pub(crate) const DR_POLICY_DROPPED: &str = "DR_POLICY_DROPPED";
     pub(crate) const DR_EMPTY_SUBSET: &str = "DR_EMPTY_SUBSET";
     pub(crate) const SE_DUPLICATE_HOST: &str = "SE_DUPLICATE_HOST";
+    pub(crate) const SIDECAR_CONFLICT: &str = "SIDECAR_CONFLICT";
     pub(crate) const SLICE_WITHOUT_SERVICE: &str = "SLICE_WITHOUT_SERVICE";
 }

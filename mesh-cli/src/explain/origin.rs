@@ -31,8 +31,8 @@ impl<'a> Origin<'a> {
 
     /// The service behind a cluster or virtual host, by host name.
     pub(super) fn service(&self, hostname: &str) -> Option<&RegistryService> {
-        let visible = select::services(&self.registry, self.mesh, &self.proxy.namespace);
-        visible.into_iter().find(|service| service.hostname == hostname)
+        let (_, outbound) = select::seen_by(self.world, &self.registry, self.mesh, self.proxy);
+        outbound.services.into_iter().map(|seen| seen.service).find(|service| service.hostname == hostname)
     }
 
     /// The DestinationRule of a cluster: of those that were merged, the one that defines the subset.

@@ -4,6 +4,7 @@
 //! analyzers of `istioctl analyze` as far as they concern the kinds in force. Gateways and delegates of VirtualServices are in `binding`.
 
 mod binding;
+mod sidecar;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub fn check(world: &World, mesh: &MeshConfig) -> Vec<Finding> {
             Spec::VirtualService(spec) => checker.virtual_service(object, spec),
             Spec::DestinationRule(spec) => checker.destination_rule(object, spec),
             Spec::ServiceEntry(spec) => checker.service_entry(object, spec),
+            Spec::Sidecar(spec) => checker.sidecar(object, spec),
             Spec::EndpointSlice(spec) => checker.endpoint_slice(object, spec),
             _ => {}
         }

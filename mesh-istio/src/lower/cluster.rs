@@ -15,7 +15,7 @@ use super::scope::Scope;
 use super::values::{ads, duration, istio_metadata, list, nested, object, seconds, text, truth};
 use super::{circuit_breakers, endpoint, load_balancer, names, outlier, protocol_options, tls};
 use crate::object::Subset;
-use crate::registry::{RegistryService, ServicePort, ServiceResolution};
+use crate::registry::{Protocol, RegistryService, ServicePort, ServiceResolution};
 use crate::select::{Caller, EffectivePolicy, MergedRule, effective};
 
 /// How long a passed-through connection may idle.
@@ -23,9 +23,10 @@ const PASSTHROUGH_IDLE_SECONDS: u64 = 300;
 
 pub(super) fn outbound(scope: &Scope<'_>, clusters: &mut Vec<Cluster>, endpoints: &mut Vec<ClusterLoadAssignment>) {
     let caller = scope.caller();
-    for service in &scope.services {
+    for seen in &scope.outbound.services {
+        let service = seen.service;
         let rule = scope.rule(service);
-        for port in &service.ports {
+        for port in seen.ports() {
             let mut add = |subset: Option<&Subset>| {
                 if let Some((cluster, assignment)) = one(scope, service, port, rule, subset, &caller) {
                     clusters.push(cluster);
@@ -78,7 +79,7 @@ fn one(
             cluster.set_dns_lookup_family(DnsLookupFamily::V4Only);
         }
     }
-    apply_policy(scope, &mut cluster, &policy, port);
+    apply_policy(scope, &mut cluster, &policy, port.protocol);
     cluster.common_lb_config = Some(CommonLbConfig {
         healthy_panic_threshold: Some(outlier::panic_threshold(policy.outlier_detection)),
         locality_config_specifier: preference
@@ -99,7 +100,7 @@ fn one(
             http2: port.protocol.is_http2(),
         },
     );
-    cluster.metadata = Some(metadata(&[service], rule, subset_name, service.external));
+    cluster.metadata = Some(metadata(&[ServiceName::of(service)], rule, subset_name, service.external));
     Some((cluster, assignment))
 }
 
@@ -116,26 +117,40 @@ pub(super) fn base(scope: &Scope<'_>, name: &str, discovery: DiscoveryType) -> C
 }
 
 /// What a policy says of connections: limits, timeouts, protocol. Holds for inbound clusters too.
-pub(super) fn apply_policy(scope: &Scope<'_>, cluster: &mut Cluster, policy: &EffectivePolicy<'_>, port: &ServicePort) {
+pub(super) fn apply_policy(scope: &Scope<'_>, cluster: &mut Cluster, policy: &EffectivePolicy<'_>, protocol: Protocol) {
     let pool = policy.connection_pool;
     if let Some(timeout) = pool.and_then(|pool| pool.tcp.as_ref()).and_then(|tcp| tcp.connect_timeout) {
         cluster.connect_timeout = Some(duration(timeout));
     }
     cluster.circuit_breakers = Some(circuit_breakers::lower(policy));
     cluster.upstream_connection_options = protocol_options::keepalive(pool);
-    protocol_options::apply(cluster, pool, port.protocol, scope.mesh);
+    protocol_options::apply(cluster, pool, protocol, scope.mesh);
+}
+
+/// A service by name, as metadata of clusters has it.
+#[derive(Clone, Debug)]
+pub(super) struct ServiceName {
+    pub(super) host: String,
+    pub(super) name: String,
+    pub(super) namespace: String,
+}
+
+impl ServiceName {
+    pub(super) fn of(service: &RegistryService) -> Self {
+        Self { host: service.hostname.clone(), name: service.name.clone(), namespace: service.namespace.clone() }
+    }
 }
 
 /// Istio's metadata of a cluster: which rule, which subset, which services.
 pub(super) fn metadata(
-    services: &[&RegistryService],
+    services: &[ServiceName],
     rule: Option<&MergedRule<'_>>,
     subset: &str,
     external: bool,
 ) -> Metadata {
     let services = services.iter().map(|service| {
         nested(object([
-            ("host", text(&service.hostname)),
+            ("host", text(&service.host)),
             ("name", text(&service.name)),
             ("namespace", text(&service.namespace)),
         ]))

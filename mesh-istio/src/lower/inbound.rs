@@ -4,11 +4,15 @@
 //! come from the DestinationRule of the service, as in istiod.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use mesh_proto::any::pack;
 use mesh_proto::envoy::config::cluster::v3::Cluster;
 use mesh_proto::envoy::config::cluster::v3::cluster::{CommonLbConfig, DiscoveryType, LbPolicy};
-use mesh_proto::envoy::config::core::v3::{BindConfig, TrafficDirection};
+use mesh_proto::envoy::config::core::v3::{Address, BindConfig, TrafficDirection};
+use mesh_proto::envoy::config::endpoint::v3::{
+    ClusterLoadAssignment, Endpoint as EnvoyEndpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
+};
 use mesh_proto::envoy::config::listener::v3::listener_filter_chain_match_predicate::Rule;
 use mesh_proto::envoy::config::listener::v3::{
     FilterChain, FilterChainMatch, Listener, ListenerFilterChainMatchPredicate,
@@ -20,11 +24,13 @@ use mesh_proto::envoy::extensions::filters::network::http_connection_manager::v3
 use mesh_proto::envoy::r#type::v3::Int32Range;
 use mesh_proto::google::protobuf;
 
+use super::cluster::ServiceName;
 use super::scope::Scope;
 use super::values::{address, bool_value, seconds, socket_address, u32_value};
 use super::{cluster, filters, listener, names};
+use crate::object::{ConnectionPoolSettings, IstioIngressListener, Object, Sidecar};
 use crate::registry::{Protocol, RegistryService, ServicePort};
-use crate::select::{EffectivePolicy, effective};
+use crate::select::{EffectivePolicy, MergedRule, effective};
 
 const PORT: u32 = 15006;
 /// Source address by which redirection rules know what comes from the proxy itself.
@@ -32,14 +38,50 @@ const LOOPBACK_MARK: &str = "127.0.0.6";
 /// istiod's way to say "never": the longest duration in Go, whole seconds.
 const NEVER_SECONDS: i64 = 9_223_372_035;
 
-/// A port that the proxy serves, by the number it listens on, and the services behind it, oldest first.
+/// A port that the proxy serves.
 pub(super) struct Served<'a> {
-    pub(super) port: u32,
-    pub(super) services: Vec<(&'a RegistryService, &'a ServicePort)>,
+    /// Number it listens on.
+    port: u32,
+    /// Number that callers use.
+    called: u32,
+    protocol: Protocol,
+    /// Host names, names and namespaces of the services behind it, oldest first; at least one.
+    names: Vec<ServiceName>,
+    /// The oldest of them, which gives the rule.
+    service: Option<&'a RegistryService>,
+    /// What a Sidecar says of it.
+    ingress: Option<&'a IstioIngressListener>,
 }
 
-/// The ports on which the proxy's own addresses are endpoints.
+/// The ports that a Sidecar lists, else those on which the proxy's own addresses are endpoints.
 pub(super) fn served<'a>(scope: &Scope<'a>) -> Vec<Served<'a>> {
+    match scope.sidecar {
+        Some((object, spec)) if !spec.ingress.is_empty() => listed(scope, object, spec),
+        _ => own_endpoints(scope),
+    }
+}
+
+/// The ports of a Sidecar. One that no service has gets a name from the Sidecar.
+fn listed<'a>(scope: &Scope<'a>, object: &Object, spec: &'a Sidecar) -> Vec<Served<'a>> {
+    let own = own_endpoints(scope);
+    let one = |ingress: &'a IstioIngressListener| {
+        let port = ingress.port.as_ref()?;
+        let behind = own.iter().find(|served| served.port == port.number);
+        let (name, namespace) = (object.id.name.clone(), scope.proxy.namespace.clone());
+        let named = || vec![ServiceName { host: format!("{name}.{namespace}"), name, namespace }];
+        Some(Served {
+            port: port.number,
+            called: port.number,
+            protocol: Protocol::parse(&port.protocol),
+            names: behind.map_or_else(named, |served| served.names.iter().take(1).cloned().collect()),
+            service: behind.and_then(|served| served.service),
+            ingress: Some(ingress),
+        })
+    };
+    spec.ingress.iter().filter_map(one).collect()
+}
+
+fn own_endpoints<'a>(scope: &Scope<'a>) -> Vec<Served<'a>> {
     let own: Vec<String> = scope.proxy.ips.iter().map(ToString::to_string).collect();
     let mut ports: BTreeMap<u32, Vec<(&RegistryService, &ServicePort)>> = BTreeMap::new();
     for service in scope.registry.services() {
@@ -53,27 +95,74 @@ pub(super) fn served<'a>(scope: &Scope<'a>) -> Vec<Served<'a>> {
             }
         }
     }
-    ports.into_iter().map(|(port, services)| Served { port, services }).collect()
+    let served = |(port, services): (u32, Vec<(&'a RegistryService, &'a ServicePort)>)| {
+        let (service, of_service) = *services.first()?;
+        Some(Served {
+            port,
+            called: of_service.number,
+            protocol: of_service.protocol,
+            names: services.iter().map(|(service, _)| ServiceName::of(service)).collect(),
+            service: Some(service),
+            ingress: None,
+        })
+    };
+    ports.into_iter().filter_map(served).collect()
 }
 
 pub(super) fn clusters(scope: &Scope<'_>, served: &[Served<'_>]) -> Vec<Cluster> {
     let one = |served: &Served<'_>| {
-        let (service, port) = *served.services.first()?;
-        let rule = scope.rule(service);
-        let mut cluster = cluster::base(scope, &names::inbound_cluster(served.port), DiscoveryType::OriginalDst);
-        cluster.set_lb_policy(LbPolicy::ClusterProvided);
-        let whole = effective(rule.and_then(|rule| rule.traffic_policy), None, port.number);
+        let rule = served.service.and_then(|service| scope.rule(service));
+        let endpoint = served.ingress.and_then(|ingress| endpoint(scope, &ingress.default_endpoint));
+        let discovery = if endpoint.is_some() { DiscoveryType::Static } else { DiscoveryType::OriginalDst };
+        let name = names::inbound_cluster(served.port);
+        let mut cluster = cluster::base(scope, &name, discovery);
         // Only limits make sense towards oneself.
-        let policy = EffectivePolicy { connection_pool: whole.connection_pool, ..EffectivePolicy::default() };
-        cluster::apply_policy(scope, &mut cluster, &policy, port);
-        cluster.common_lb_config = Some(CommonLbConfig::default());
-        cluster.cleanup_interval = Some(protobuf::Duration { seconds: NEVER_SECONDS, nanos: 0 });
-        cluster.upstream_bind_config = Some(loopback());
-        let services: Vec<_> = served.services.iter().map(|(service, _)| *service).collect();
-        cluster.metadata = Some(cluster::metadata(&services, rule, "", false));
-        Some(cluster)
+        let policy = EffectivePolicy { connection_pool: pool(scope, served, rule), ..EffectivePolicy::default() };
+        cluster::apply_policy(scope, &mut cluster, &policy, served.protocol);
+        match endpoint {
+            Some(address) => cluster.load_assignment = Some(assignment(name, address)),
+            None => {
+                cluster.set_lb_policy(LbPolicy::ClusterProvided);
+                cluster.common_lb_config = Some(CommonLbConfig::default());
+                cluster.cleanup_interval = Some(protobuf::Duration { seconds: NEVER_SECONDS, nanos: 0 });
+                cluster.upstream_bind_config = Some(loopback());
+            }
+        }
+        cluster.metadata = Some(cluster::metadata(&served.names, rule, "", false));
+        cluster
     };
-    served.iter().filter_map(one).collect()
+    served.iter().map(one).collect()
+}
+
+/// Limits on what is served: of the port in a Sidecar, else of the Sidecar, else of the service's DestinationRule. None overlays another.
+fn pool<'b>(
+    scope: &Scope<'b>,
+    served: &Served<'b>,
+    rule: Option<&'b MergedRule<'_>>,
+) -> Option<&'b ConnectionPoolSettings> {
+    let of_port = served.ingress.and_then(|ingress| ingress.connection_pool.as_ref());
+    let of_sidecar = || scope.sidecar.and_then(|(_, spec)| spec.inbound_connection_pool.as_ref());
+    let of_rule = || effective(rule.and_then(|rule| rule.traffic_policy), None, served.called).connection_pool;
+    of_port.or_else(of_sidecar).or_else(of_rule)
+}
+
+/// Where a Sidecar sends what arrives at a port; `None`: where it was sent to.
+fn endpoint(scope: &Scope<'_>, text: &str) -> Option<Address> {
+    if text.starts_with("unix://") {
+        return Some(address(text, 0));
+    }
+    let to: SocketAddr = text.parse().ok()?;
+    // Every address stands for the workload's own.
+    let own = || scope.proxy.ips.iter().find(|ip| ip.is_ipv4() == to.is_ipv4()).or_else(|| scope.proxy.ips.first());
+    let ip = if to.ip().is_unspecified() { own().copied().unwrap_or(to.ip()) } else { to.ip() };
+    Some(address(&ip.to_string(), u32::from(to.port())))
+}
+
+fn assignment(cluster_name: String, address: Address) -> ClusterLoadAssignment {
+    let endpoint = EnvoyEndpoint { address: Some(address), ..EnvoyEndpoint::default() };
+    let only = LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..LbEndpoint::default() };
+    let group = LocalityLbEndpoints { lb_endpoints: vec![only], ..LocalityLbEndpoints::default() };
+    ClusterLoadAssignment { cluster_name, endpoints: vec![group], ..ClusterLoadAssignment::default() }
 }
 
 fn loopback() -> BindConfig {
@@ -121,13 +210,12 @@ pub(super) fn virtual_inbound(served: &[Served<'_>]) -> Listener {
         },
     ];
     for served in served {
-        let Some((service, port)) = served.services.first() else {
-            continue;
-        };
-        let name = names::listener("0.0.0.0", served.port);
+        let bind = served.ingress.map(|ingress| ingress.bind.as_str()).filter(|bind| !bind.is_empty());
+        let name = names::listener(bind.unwrap_or("0.0.0.0"), served.port);
         let cluster = names::inbound_cluster(served.port);
-        let filter = if port.protocol.is_http_or_auto() {
-            http(&cluster, &format!("inbound_{name}"), port.number, &service.hostname, port.protocol)
+        let filter = if served.protocol.is_http_or_auto() {
+            let hostname = served.names.first().map_or("", |name| name.host.as_str());
+            http(&cluster, &format!("inbound_{name}"), served.called, hostname, served.protocol)
         } else {
             filters::tcp(&cluster, &cluster)
         };

@@ -20,11 +20,12 @@ use super::names;
 use super::route_configuration::RouteName;
 use super::scope::Scope;
 use super::values::{address, ads, bool_value, seconds, u32_value};
-use crate::mesh_config::OutboundTrafficPolicy;
-use crate::registry::Protocol;
+use crate::registry::{Protocol, RegistryService};
 
 const ANY: &str = "0.0.0.0";
 const VIRTUAL_OUTBOUND_PORT: u32 = 15001;
+
+type Plans = BTreeMap<(String, u32), Plan>;
 
 /// What one address and port carries.
 #[derive(Default)]
@@ -41,31 +42,30 @@ struct Plan {
 
 /// The listeners and the names of the route configurations that they refer to.
 pub(super) fn outbound(scope: &Scope<'_>) -> (Vec<Listener>, Vec<RouteName>) {
-    let mut plans: BTreeMap<(String, u32), Plan> = BTreeMap::new();
-    for service in &scope.services {
-        for port in &service.ports {
-            let vip = service.addresses.first().map_or(ANY, String::as_str);
-            let cluster = names::outbound_cluster(port.number, "", &service.hostname);
-            let shared = port.protocol.is_http() || port.protocol.is_tls();
-            let bind = if shared { ANY } else { vip };
-            let plan = plans.entry((bind.to_owned(), port.number)).or_default();
-            match port.protocol {
-                protocol if protocol.is_http() => plan.http = Some(RouteName::Port(port.number)),
-                protocol if protocol.is_tls() => {
-                    // The server name tells services apart; addresses need not.
-                    plan.tls.entry(service.hostname.clone()).or_insert(cluster);
+    let mut plans = Plans::new();
+    for egress in &scope.outbound.egress {
+        match egress.listener.and_then(|listener| Some((listener, listener.port.as_ref()?))) {
+            Some((listener, port)) => {
+                let protocol = Protocol::parse(&port.protocol);
+                // Sockets of the file system and proxies are nothing that a call can be found by.
+                if listener.bind.starts_with("unix://") || protocol == Protocol::HttpProxy {
+                    continue;
                 }
-                Protocol::Auto => {
-                    plan.inspect = true;
-                    if vip == ANY {
-                        plan.http.get_or_insert(RouteName::Port(port.number));
-                    } else {
-                        plan.http = Some(RouteName::Sniffed { hostname: service.hostname.clone(), port: port.number });
-                        plan.tcp = Some(cluster);
+                let bind = Some(listener.bind.as_str()).filter(|bind| !bind.is_empty());
+                for seen in &egress.services {
+                    add(&mut plans, seen.service, port.number, protocol, bind);
+                }
+            }
+            None => {
+                // What has a listener of its own is not called through this one.
+                let taken: BTreeSet<(String, u32)> = plans.keys().cloned().collect();
+                for seen in &egress.services {
+                    for port in seen.ports() {
+                        let bind = bind_address(seen.service, port.protocol);
+                        if !taken.contains(&(bind.to_owned(), port.number)) {
+                            add(&mut plans, seen.service, port.number, port.protocol, None);
+                        }
                     }
-                }
-                _ => {
-                    plan.tcp.get_or_insert(cluster);
                 }
             }
         }
@@ -73,6 +73,39 @@ pub(super) fn outbound(scope: &Scope<'_>) -> (Vec<Listener>, Vec<RouteName>) {
     let routes: BTreeSet<RouteName> = plans.values().filter_map(|plan| plan.http.clone()).collect();
     let listeners = plans.iter().map(|((address, port), plan)| build(scope, address, *port, plan)).collect();
     (listeners, routes.into_iter().collect())
+}
+
+/// What is called at an address of its own, and what shares the address of all.
+fn bind_address(service: &RegistryService, protocol: Protocol) -> &str {
+    let shared = protocol.is_http() || protocol.is_tls();
+    if shared { ANY } else { service.addresses.first().map_or(ANY, String::as_str) }
+}
+
+/// Adds a port of a service, called at `bind` or where it is called by itself.
+fn add(plans: &mut Plans, service: &RegistryService, port: u32, protocol: Protocol, bind: Option<&str>) {
+    let vip = bind.unwrap_or_else(|| service.addresses.first().map_or(ANY, String::as_str));
+    let cluster = names::outbound_cluster(port, "", &service.hostname);
+    let bind = bind.unwrap_or_else(|| bind_address(service, protocol));
+    let plan = plans.entry((bind.to_owned(), port)).or_default();
+    match protocol {
+        protocol if protocol.is_http() => plan.http = Some(RouteName::Port(port)),
+        protocol if protocol.is_tls() => {
+            // The server name tells services apart; addresses need not.
+            plan.tls.entry(service.hostname.clone()).or_insert(cluster);
+        }
+        Protocol::Auto => {
+            plan.inspect = true;
+            if vip == ANY {
+                plan.http.get_or_insert(RouteName::Port(port));
+            } else {
+                plan.http = Some(RouteName::Sniffed { hostname: service.hostname.clone(), port });
+                plan.tcp = Some(cluster);
+            }
+        }
+        _ => {
+            plan.tcp.get_or_insert(cluster);
+        }
+    }
 }
 
 fn build(scope: &Scope<'_>, bind: &str, port: u32, plan: &Plan) -> Listener {
@@ -144,11 +177,8 @@ pub(super) fn base(direction: TrafficDirection) -> Listener {
 }
 
 fn unknown_traffic(scope: &Scope<'_>) -> mesh_proto::envoy::config::listener::v3::Filter {
-    let cluster = match scope.mesh.outbound_traffic_policy {
-        OutboundTrafficPolicy::AllowAny => names::PASSTHROUGH,
-        OutboundTrafficPolicy::RegistryOnly => names::BLACK_HOLE,
-    };
-    filters::tcp(cluster, cluster)
+    let cluster = scope.undeclared().unwrap_or_else(|| names::BLACK_HOLE.to_owned());
+    filters::tcp(&cluster, &cluster)
 }
 
 /// The listener that every redirected connection reaches first.

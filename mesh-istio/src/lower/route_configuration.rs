@@ -13,8 +13,7 @@ use mesh_proto::envoy::config::route::v3::{DirectResponseAction, Route, RouteAct
 use super::route::{self, Place};
 use super::scope::Scope;
 use super::values::{bool_value, seconds, u32_value};
-use super::{domains, names, route_match};
-use crate::mesh_config::OutboundTrafficPolicy;
+use super::{domains, route_match};
 use crate::registry::{RegistryService, ServicePort};
 use crate::select::gateway::MESH;
 use crate::select::{BoundVirtualService, host};
@@ -74,15 +73,18 @@ struct Candidate {
 }
 
 fn virtual_hosts(scope: &Scope<'_>, port: u32) -> Vec<VirtualHost> {
-    let services: BTreeMap<&str, (&RegistryService, &ServicePort)> = scope
+    let Some(egress) = scope.outbound.of_port(port) else {
+        return Vec::new();
+    };
+    let services: BTreeMap<&str, (&RegistryService, &ServicePort)> = egress
         .services
         .iter()
-        .filter_map(|service| Some((service.hostname.as_str(), (*service, service.port(port)?))))
+        .filter_map(|seen| Some((seen.service.hostname.as_str(), (seen.service, seen.port(port)?))))
         .collect();
-    let chosen = choose(scope, services.keys().copied());
+    let chosen = choose(&egress.virtual_services, services.keys().copied());
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut routed: BTreeSet<&str> = BTreeSet::new();
-    for (index, virtual_service) in scope.virtual_services.iter().enumerate() {
+    for (index, virtual_service) in egress.virtual_services.iter().enumerate() {
         let mut of_services: Vec<&str> = Vec::new();
         let mut alone: Vec<&str> = Vec::new();
         for name in &virtual_service.hosts {
@@ -142,8 +144,7 @@ fn virtual_hosts(scope: &Scope<'_>, port: u32) -> Vec<VirtualHost> {
 }
 
 /// For each service host the VirtualService it gets: the first with the exact host, else the first with the most specific wildcard.
-fn choose<'a>(scope: &Scope<'_>, hostnames: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, usize> {
-    let all: &[BoundVirtualService<'_>] = &scope.virtual_services;
+fn choose<'a>(all: &[BoundVirtualService<'_>], hostnames: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, usize> {
     let mut first: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, virtual_service) in all.iter().enumerate() {
         for name in &virtual_service.hosts {
@@ -190,17 +191,17 @@ fn without_duplicates(candidates: Vec<Candidate>, port: u32) -> Vec<VirtualHost>
 /// The virtual host of hosts that nobody declared.
 #[allow(deprecated, reason = "istiod still writes max_grpc_timeout")]
 fn catch_all(scope: &Scope<'_>) -> VirtualHost {
-    let (name, action) = match scope.mesh.outbound_traffic_policy {
-        OutboundTrafficPolicy::AllowAny => {
+    let (name, action) = match scope.undeclared() {
+        Some(cluster) => {
             let action = RouteAction {
                 timeout: seconds(0),
                 max_grpc_timeout: seconds(0),
-                cluster_specifier: Some(ClusterSpecifier::Cluster(names::PASSTHROUGH.to_owned())),
+                cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)),
                 ..RouteAction::default()
             };
             ("allow_any", Action::Route(action))
         }
-        OutboundTrafficPolicy::RegistryOnly => (
+        None => (
             "block_all",
             Action::DirectResponse(DirectResponseAction { status: 502, ..DirectResponseAction::default() }),
         ),

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::mesh_config::MeshConfig;
-use crate::object::Destination;
+use super::names;
+use crate::mesh_config::{MeshConfig, OutboundTrafficPolicy};
+use crate::object::{Destination, OutboundMode};
 use crate::proxy::ProxyContext;
 use crate::registry::{Registry, RegistryService};
-use crate::select::gateway::MESH;
 use crate::select::{
-    self, BoundVirtualService, Caller, DestinationRules, EffectivePolicy, LocalityPreference, MergedRule, host,
+    self, Caller, DestinationRules, EffectivePolicy, LocalityPreference, MergedRule, Outbound, SidecarObject, host,
 };
 use crate::world::World;
 
@@ -20,27 +20,50 @@ pub(super) struct Scope<'a> {
     pub(super) mesh: &'a MeshConfig,
     /// Every service, seen or not: the proxy's own ones need not be exported to it.
     pub(super) registry: &'a Registry,
-    /// Services that the proxy sees, oldest first.
-    pub(super) services: Vec<&'a RegistryService>,
+    /// The Sidecar that holds for the proxy.
+    pub(super) sidecar: Option<SidecarObject<'a>>,
+    /// What the proxy sees for its calls.
+    pub(super) outbound: Outbound<'a>,
     by_host: BTreeMap<&'a str, &'a RegistryService>,
     rules: DestinationRules<'a>,
-    /// VirtualServices for callers within the mesh, in order of precedence.
-    pub(super) virtual_services: Vec<BoundVirtualService<'a>>,
 }
 
 impl<'a> Scope<'a> {
     pub(super) fn new(world: &'a World, registry: &'a Registry, proxy: &'a ProxyContext, mesh: &'a MeshConfig) -> Self {
-        let services = select::services(registry, mesh, &proxy.namespace);
+        let (sidecar, outbound) = select::seen_by(world, registry, mesh, proxy);
+        let by_host = outbound.services.iter().map(|seen| (seen.service.hostname.as_str(), seen.service));
         Self {
             world,
             proxy,
             mesh,
             registry,
-            by_host: services.iter().map(|service| (service.hostname.as_str(), *service)).collect(),
-            services,
+            by_host: by_host.collect(),
             rules: DestinationRules::build(world, mesh),
-            virtual_services: select::virtual_services(world, mesh, &proxy.namespace, MESH),
+            sidecar,
+            outbound,
         }
+    }
+
+    /// Where calls to hosts go that nobody declared: a cluster. `None`: they are answered with an error.
+    pub(super) fn undeclared(&self) -> Option<String> {
+        let Some((policy, (object, _))) =
+            self.sidecar.and_then(|sidecar| Some((sidecar.1.outbound_traffic_policy.as_ref()?, sidecar)))
+        else {
+            return match self.mesh.outbound_traffic_policy {
+                OutboundTrafficPolicy::AllowAny => Some(names::PASSTHROUGH.to_owned()),
+                OutboundTrafficPolicy::RegistryOnly => None,
+            };
+        };
+        if policy.mode == OutboundMode::RegistryOnly {
+            return None;
+        }
+        let Some(proxy) = &policy.egress_proxy else {
+            return Some(names::PASSTHROUGH.to_owned());
+        };
+        // Names of a Sidecar of the root namespace are of that namespace.
+        let hostname = self.host(proxy, &object.id.namespace);
+        let port = proxy.port.as_ref().map_or(0, |port| port.number);
+        Some(names::outbound_cluster(port, &proxy.subset, &hostname))
     }
 
     /// The service of that host name, when the proxy sees it.

@@ -31,7 +31,7 @@ message! {
         pub name: String,
     }
 
-    /// A port of a Gateway.
+    /// A port of a Gateway or a Sidecar.
     pub struct Port {
         /// Number.
         pub number: u32,

@@ -75,7 +75,7 @@ kinds! {
     /// Template of WorkloadEntries.
     WorkloadGroup = "WorkloadGroup", "networking.istio.io", NETWORKING, NotYet;
     /// Which configuration a workload sees.
-    Sidecar = "Sidecar", "networking.istio.io", NETWORKING, NotYet;
+    Sidecar = "Sidecar", "networking.istio.io", NETWORKING, Now;
     /// A load balancer at the edge.
     Gateway = "Gateway", "networking.istio.io", NETWORKING, Now;
     /// Patches of the generated configuration. Any filter may be in it, also one that guards.

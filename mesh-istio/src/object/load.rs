@@ -357,6 +357,7 @@ fn decode_spec(kind: Kind, node: &Node, cursor: &mut Cursor) -> Option<Spec> {
         Kind::DestinationRule => boxed(node, cursor).map(Spec::DestinationRule),
         Kind::ServiceEntry => boxed(node, cursor).map(Spec::ServiceEntry),
         Kind::WorkloadEntry => boxed(node, cursor).map(Spec::WorkloadEntry),
+        Kind::Sidecar => boxed(node, cursor).map(Spec::Sidecar),
         Kind::Gateway => boxed(node, cursor).map(Spec::Gateway),
         Kind::Service => boxed(node, cursor).map(Spec::Service),
         Kind::EndpointSlice => {

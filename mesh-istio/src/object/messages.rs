@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::decode::{Decode, Messages};
-use super::{DestinationRule, EndpointSlice, Gateway, Service, ServiceEntry, VirtualService, WorkloadEntry};
+use super::{DestinationRule, EndpointSlice, Gateway, Service, ServiceEntry, Sidecar, VirtualService, WorkloadEntry};
 
 /// Every message of the kinds in force, by name, with its fields in lowerCamelCase as the YAML has them, in the proto's
 /// order. Of a Pod, which is not read as a message, there is none.
@@ -16,6 +16,7 @@ pub fn messages() -> BTreeMap<&'static str, Vec<String>> {
     DestinationRule::messages(&mut out);
     ServiceEntry::messages(&mut out);
     WorkloadEntry::messages(&mut out);
+    Sidecar::messages(&mut out);
     Gateway::messages(&mut out);
     Service::messages(&mut out);
     EndpointSlice::messages(&mut out);

@@ -15,6 +15,7 @@ pub(crate) mod node;
 mod pod;
 mod service;
 mod service_entry;
+mod sidecar;
 mod virtual_service;
 mod workload_entry;
 
@@ -33,6 +34,7 @@ pub use messages::messages;
 pub use pod::*;
 pub use service::*;
 pub use service_entry::*;
+pub use sidecar::*;
 pub use virtual_service::*;
 pub use workload_entry::*;
 
@@ -89,6 +91,8 @@ pub enum Spec {
     ServiceEntry(Box<ServiceEntry>),
     /// A WorkloadEntry.
     WorkloadEntry(Box<WorkloadEntry>),
+    /// A Sidecar.
+    Sidecar(Box<Sidecar>),
     /// A Gateway.
     Gateway(Box<Gateway>),
     /// A core Service.

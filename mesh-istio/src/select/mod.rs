@@ -12,14 +12,16 @@ pub mod gateway;
 mod destination_rule;
 mod locality;
 mod policy;
+mod sidecar;
 mod virtual_service;
 mod visible;
 
 pub use destination_rule::{DestinationRules, MergedRule};
 pub use locality::{Caller, LocalityGroup, LocalityPreference, Place, locality_preference};
 pub use policy::{EffectivePolicy, effective};
+pub use sidecar::{Egress, Outbound, Seen, SidecarObject, seen_by, sidecar};
 pub use virtual_service::{BoundVirtualService, is_bound, virtual_services};
-pub use visible::{is_exported, services};
+pub use visible::is_exported;
 
 use std::collections::BTreeMap;
 

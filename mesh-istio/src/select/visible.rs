@@ -17,27 +17,32 @@ pub fn is_exported(export_to: &[String], default: &[String], owner: &str, namesp
     })
 }
 
-/// The services that `namespace` sees, one for each host name, oldest first. Own before Kubernetes before ServiceEntry
-/// before the oldest.
-#[must_use]
-pub fn services<'a>(registry: &'a Registry, mesh: &MeshConfig, namespace: &str) -> Vec<&'a RegistryService> {
+/// The services that are exported to `namespace`, oldest first.
+pub(super) fn exported<'a>(registry: &'a Registry, mesh: &MeshConfig, namespace: &str) -> Vec<&'a RegistryService> {
+    let default = &mesh.default_service_export_to;
+    let seen = |service: &&RegistryService| is_exported(&service.export_to, default, &service.namespace, namespace);
+    registry.services().iter().filter(seen).collect()
+}
+
+/// One service for each host name, in the given order, which is that of age. Own before Kubernetes before ServiceEntry before the oldest.
+pub(super) fn one_for_each_host<'a>(
+    services: impl Iterator<Item = &'a RegistryService>,
+    namespace: &str,
+) -> Vec<&'a RegistryService> {
     let mut chosen: BTreeMap<&str, usize> = BTreeMap::new();
-    let all = registry.services();
+    let all: Vec<_> = services.collect();
     for (index, service) in all.iter().enumerate() {
-        if !is_exported(&service.export_to, &mesh.default_service_export_to, &service.namespace, namespace) {
-            continue;
-        }
         let rank =
             |service: &RegistryService| (service.namespace != namespace, service.provider != Provider::Kubernetes);
         let slot = chosen.entry(&service.hostname).or_insert(index);
-        // The older one stays among equals: `all` is in age order.
-        if rank(service) < rank(&all[*slot]) {
+        // The older one stays among equals.
+        if rank(service) < rank(all[*slot]) {
             *slot = index;
         }
     }
     let mut indexes: Vec<usize> = chosen.into_values().collect();
     indexes.sort_unstable();
-    indexes.into_iter().map(|index| &all[index]).collect()
+    indexes.into_iter().map(|index| all[index]).collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub(crate) mod matches;
 mod names;
 mod regexes;
 mod service_entry;
+mod sidecar;
 mod virtual_service;
 mod workload_entry;
 
@@ -26,6 +27,7 @@ pub(crate) fn object(object: &Object) -> Vec<Finding> {
         Spec::DestinationRule(spec) => destination_rule::check(&mut rules, spec),
         Spec::ServiceEntry(spec) => service_entry::check(&mut rules, spec),
         Spec::WorkloadEntry(spec) => workload_entry::check(&mut rules, "spec", spec),
+        Spec::Sidecar(spec) => sidecar::check(&mut rules, spec),
         Spec::Gateway(spec) => gateway::check(&mut rules, spec),
         Spec::Service(spec) => service_entry::check_kubernetes(&mut rules, spec),
         Spec::EndpointSlice(_) | Spec::Pod(_) | Spec::NotInForce => {}

@@ -14,4 +14,5 @@ mod localities;
 mod recorded;
 mod routing;
 mod rules;
+mod sidecars;
 mod support;
