@@ -36,6 +36,11 @@ impl Upstream {
         Some(&self.cluster.balancer().host(self.host?)?.endpoint.metadata)
     }
 
+    /// Says that the request was sent this often, by those that ran beside the one that answered.
+    pub fn count(&mut self, attempts: u32) {
+        self.attempts = self.attempts.max(attempts);
+    }
+
     /// How often the request was sent, retries included.
     #[must_use]
     pub const fn attempts(&self) -> u32 {

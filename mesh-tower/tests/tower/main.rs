@@ -9,6 +9,7 @@ mod cancellation;
 mod connecting;
 mod filters;
 mod grpc;
+mod hedging;
 mod http1;
 mod http1_limits;
 mod http2;

@@ -139,11 +139,27 @@ impl Retry {
         if let (Some(limited), Outcome::Response { headers, .. }) = (&self.rate_limited, outcome)
             && let Some(wait) = limited.interval(headers, now)
         {
-            return Verdict::RetryAfter(wait + wait.mul_f64(random.fraction() / 2.0));
+            return Verdict::RetryAfter(wait.saturating_add(wait.mul_f64(random.fraction() / 2.0)));
         }
+        Verdict::RetryAfter(self.back_off(state, random))
+    }
+
+    /// Decides when a try has taken too long and goes on beside another one: whatever the tokens cover, as long as
+    /// a retry is left.
+    pub fn on_slow_try(&self, state: &mut RetryState, random: &mut Random) -> Verdict {
+        if state.left == 0 {
+            return Verdict::Exhausted;
+        }
+        state.left -= 1;
+        state.retried = true;
+        Verdict::RetryAfter(self.back_off(state, random))
+    }
+
+    /// The next wait: anything up to the interval, which doubles.
+    fn back_off(&self, state: &mut RetryState, random: &mut Random) -> Duration {
         let wait = state.interval.mul_f64(random.fraction());
         state.interval = state.interval.saturating_mul(2).min(self.max);
-        Verdict::RetryAfter(wait)
+        wait
     }
 
     /// Whether the policy's tokens cover an outcome.

@@ -4,6 +4,8 @@
 //! Trying ──(outcome)──▶ done
 //!   ▲  └──(retry)──▶ Waiting ──▶ Trying
 //! ```
+//!
+//! Where tries may run beside one another the request is a `race` instead.
 
 use std::fmt;
 use std::future::Future;
@@ -22,11 +24,12 @@ use tower_service::Service;
 
 use super::super::overdue::overdue;
 use super::Plan;
+use super::race::Race;
 use super::replay::{ReplayBody, Slot};
 use crate::body::{Timer, Upload};
 use crate::error::{BoxError, Error};
 
-type AttemptOf<P, B> = <P as Plan>::Attempt<ReplayBody<B>>;
+pub(super) type AttemptOf<P, B> = <P as Plan>::Attempt<ReplayBody<B>>;
 
 pin_project! {
     /// The future of [`super::Retry`].
@@ -40,7 +43,7 @@ pin_project! {
         // `None` when there will be no second try, nor would one have been wanted.
         spare: Option<Box<Spare<B>>>,
         #[pin]
-        state: State<S::Future>,
+        state: State<S::Future, B>,
     }
 }
 
@@ -55,7 +58,10 @@ struct Spare<B> {
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F> {
+    enum State<F, B> {
+        Racing {
+            race: Box<Race<F, B>>,
+        },
         Trying {
             #[pin]
             attempt: F,
@@ -79,7 +85,13 @@ where
 {
     pub(super) fn new(mut service: S, head: request::Parts, body: B, mut plan: P) -> Self {
         let retries = plan.policy().and_then(|policy| policy.begin(&head.headers));
-        let upload = upload(&plan);
+        let hedges = plan.per_try().is_some() && plan.hedges();
+        if let Some(retries) = retries.filter(|_| hedges) {
+            let race = Race::begin(&mut service, &mut plan, head, body, retries);
+            return Self { service, plan, spare: None, state: State::Racing { race } };
+        }
+        // Without retries there is nothing that could run beside a try, and it may take as long as the whole.
+        let upload = upload(&plan).filter(|_| !hedges);
         let (body, spare) = match retries {
             None => (ReplayBody::once(body), None),
             Some(retries) => {
@@ -94,18 +106,18 @@ where
             }
         };
         let is_kept = spare.as_ref().is_some_and(|spare| spare.kept.is_some());
-        let limit = limit(&plan, upload.filter(|_| is_kept));
+        let limit = if hedges { None } else { limit(&plan, upload.filter(|_| is_kept)) };
         let attempt = service.call(plan.attempt(Request::from_parts(head, body)));
         Self { service, plan, spare, state: State::Trying { attempt, limit } }
     }
 }
 
-fn limit(plan: &impl Plan, upload: Option<Upload>) -> Option<Timer> {
+pub(super) fn limit(plan: &impl Plan, upload: Option<Upload>) -> Option<Timer> {
     plan.per_try().map(|limit| Timer::start(limit, upload))
 }
 
 /// What tells the timer of a try how far its body is: a caller who is still sending is not cut off.
-fn upload(plan: &impl Plan) -> Option<Upload> {
+pub(super) fn upload(plan: &impl Plan) -> Option<Upload> {
     plan.per_try().map(|_| Upload::default())
 }
 
@@ -122,6 +134,12 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
+                StateProjection::Racing { race } => {
+                    let result = std::task::ready!(race.poll(this.service, this.plan, cx));
+                    // Whoever has lost goes now.
+                    this.state.set(State::Done);
+                    return Poll::Ready(result);
+                }
                 StateProjection::Trying { attempt, limit } => {
                     let mut result = match attempt.poll(cx) {
                         Poll::Ready(result) => result,
@@ -197,21 +215,7 @@ fn after<P: Plan, B: Body<Data = Bytes>, RB>(
     // The place of the retry that has just ended.
     spare.admission = None;
     spare.timed_out = matches!(result, Err(Error::TryTimeout));
-    let verdict = {
-        let outcome = match &*result {
-            Ok(response) => Outcome::Response { status: response.status(), headers: response.headers() },
-            Err(Error::TryTimeout) => Outcome::TryTimeout,
-            Err(error) => match error.reset() {
-                Some(reset) => Outcome::Reset(reset),
-                None => return None,
-            },
-        };
-        let mut random = plan.random().fork();
-        let policy = plan.policy()?;
-        let since = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = if policy.reads_the_time() { since() } else { Duration::ZERO };
-        policy.on_attempt(&mut spare.retries, &outcome, &mut random, now)
-    };
+    let verdict = judge(plan, &mut spare.retries, &outcome_of(result)?);
     match verdict {
         Verdict::Finish => None,
         Verdict::Exhausted => {
@@ -237,6 +241,24 @@ fn after<P: Plan, B: Body<Data = Bytes>, RB>(
     }
 }
 
+/// How a try ended, unless it failed in a way that no policy knows.
+pub(super) fn outcome_of<RB>(result: &Result<Response<RB>, Error>) -> Option<Outcome<'_>> {
+    Some(match result {
+        Ok(response) => Outcome::Response { status: response.status(), headers: response.headers() },
+        Err(Error::TryTimeout) => Outcome::TryTimeout,
+        Err(error) => Outcome::Reset(error.reset()?),
+    })
+}
+
+/// What the policy says after a try.
+pub(super) fn judge<P: Plan>(plan: &mut P, retries: &mut RetryState, outcome: &Outcome<'_>) -> Verdict {
+    let mut random = plan.random().fork();
+    let Some(policy) = plan.policy() else { return Verdict::Finish };
+    let since = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = if policy.reads_the_time() { since() } else { Duration::ZERO };
+    policy.on_attempt(retries, outcome, &mut random, now)
+}
+
 /// How a response that was not retried is marked, for the flags it is reported with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Marked {
@@ -246,7 +268,7 @@ pub(crate) enum Marked {
     Overflow,
 }
 
-fn mark<RB>(result: &mut Result<Response<RB>, Error>, marked: Marked) {
+pub(super) fn mark<RB>(result: &mut Result<Response<RB>, Error>, marked: Marked) {
     match result {
         Ok(response) => {
             response.extensions_mut().insert(marked);

@@ -5,7 +5,9 @@
 //! the request can no longer be sent from its beginning.
 
 mod future;
+mod race;
 mod replay;
+mod shared;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,6 +30,7 @@ pub use self::future::ResponseFuture;
 pub use self::replay::ReplayBody;
 
 use crate::error::{BoxError, Error};
+use crate::response::ResponseInfo;
 
 /// Bytes of a request body kept for another try when nobody says otherwise: 64 KiB.
 pub const DEFAULT_BODY_LIMIT: u64 = 64 << 10;
@@ -53,6 +56,9 @@ pub trait Plan {
 
     /// The limit of each try.
     fn per_try(&self) -> Option<Duration>;
+
+    /// Whether a try that takes longer than its limit goes on while the next one runs.
+    fn hedges(&self) -> bool;
 
     /// Bytes of body that may be kept.
     fn body_limit(&self) -> u64;
@@ -103,6 +109,10 @@ impl Plan for AttemptPlan {
         self.timeouts().per_try
     }
 
+    fn hedges(&self) -> bool {
+        self.timeouts().hedge
+    }
+
     fn body_limit(&self) -> u64 {
         Self::body_limit(self).unwrap_or(DEFAULT_BODY_LIMIT)
     }
@@ -135,12 +145,16 @@ impl Plan for AttemptPlan {
 
 /// One policy for everything that passes.
 #[derive(Clone, Debug)]
-pub struct Fixed(Arc<Policy>);
+pub struct Fixed {
+    policy: Arc<Policy>,
+    hedges: bool,
+}
 
 /// The plan of a request under a fixed policy.
 #[derive(Debug)]
 pub struct FixedPlan {
     policy: Arc<Policy>,
+    hedges: bool,
     random: Random,
     attempts: u32,
 }
@@ -151,11 +165,8 @@ impl<B> PlanOf<Request<B>> for Fixed {
 
     fn plan(&self, request: Request<B>) -> (request::Parts, B, FixedPlan) {
         let (head, body) = request.into_parts();
-        (
-            head,
-            body,
-            FixedPlan { policy: Arc::clone(&self.0), random: Random::from_seed(fastrand::u64(..)), attempts: 0 },
-        )
+        let random = Random::from_seed(fastrand::u64(..));
+        (head, body, FixedPlan { policy: Arc::clone(&self.policy), hedges: self.hedges, random, attempts: 0 })
     }
 }
 
@@ -168,6 +179,10 @@ impl Plan for FixedPlan {
 
     fn per_try(&self) -> Option<Duration> {
         self.policy.per_try_timeout()
+    }
+
+    fn hedges(&self) -> bool {
+        self.hedges
     }
 
     fn body_limit(&self) -> u64 {
@@ -244,7 +259,24 @@ impl RetryLayer<Fixed> {
         let refuse = |field: &str, problem: String| {
             Invalid::new(ResourceName::new(ResourceKind::RouteConfiguration, "retry_policy"), field, problem)
         };
-        Ok(Self { policy: Fixed(Arc::new(Policy::compile(policy, refuse)?)) })
+        Ok(Self { policy: Fixed { policy: Arc::new(Policy::compile(policy, refuse)?), hedges: false } })
+    }
+
+    /// A try that takes longer than `per_try_timeout` goes on while the next one runs, and the first good answer counts
+    /// (`hedge_on_per_try_timeout`).
+    #[must_use]
+    pub fn hedging(mut self) -> Self {
+        self.policy.hedges = true;
+        self
+    }
+}
+
+/// Says how many attempts there were, where the one that answered was not the last.
+fn tell_attempts<RB>(response: &mut Response<RB>, attempts: u32) {
+    if let Some(info) = response.extensions_mut().get_mut::<ResponseInfo>()
+        && let Some(upstream) = &mut info.upstream
+    {
+        upstream.count(attempts);
     }
 }
 

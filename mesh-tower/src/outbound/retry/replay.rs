@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 
+use super::shared::SharedReading;
 use crate::body::Upload;
 
 pin_project! {
@@ -32,6 +33,8 @@ pin_project! {
         Once { #[pin] body: B },
         // May be sent again.
         Kept { reading: Reading<B> },
+        // May be sent several times at once.
+        Shared { reading: SharedReading<B> },
     }
 }
 
@@ -42,8 +45,35 @@ struct Reading<B> {
     /// Frames that this try has sent already.
     at: usize,
     sent_trailers: bool,
-    /// Told how far this try's sending is.
-    upload: Option<Upload>,
+    watch: Watch,
+}
+
+/// Tells how far a try's sending is, if anybody wants to know.
+pub(super) struct Watch(pub(super) Option<Upload>);
+
+impl Watch {
+    pub(super) fn begin(&self) {
+        if let Some(upload) = &self.0 {
+            upload.begin();
+        }
+    }
+
+    pub(super) fn after<E>(&self, polled: &Poll<Option<Result<Frame<Bytes>, E>>>, is_sent: bool) {
+        let Some(upload) = &self.0 else { return };
+        match polled {
+            Poll::Pending => upload.wait(),
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() && !is_sent => {}
+            Poll::Ready(_) => upload.end(),
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(upload) = self.0.take() {
+            upload.end();
+        }
+    }
 }
 
 /// Where a try leaves the body when it is over.
@@ -92,7 +122,13 @@ impl<B: Body<Data = Bytes>> ReplayBody<B> {
     }
 
     const fn resume(kept: Kept<B>, slot: Slot<B>, upload: Option<Upload>) -> Self {
-        Self { kind: Kind::Kept { reading: Reading { kept: Some(kept), slot, at: 0, sent_trailers: false, upload } } }
+        let watch = Watch(upload);
+        Self { kind: Kind::Kept { reading: Reading { kept: Some(kept), slot, at: 0, sent_trailers: false, watch } } }
+    }
+
+    /// A body that other tries read as well.
+    pub(super) const fn shared(reading: SharedReading<B>) -> Self {
+        Self { kind: Kind::Shared { reading } }
     }
 }
 
@@ -153,6 +189,7 @@ impl<B: Body<Data = Bytes>> Body for ReplayBody<B> {
         match self.project().kind.project() {
             KindProjection::Once { body } => body.poll_frame(cx),
             KindProjection::Kept { reading } => reading.poll_watched(cx),
+            KindProjection::Shared { reading } => reading.poll_watched(cx),
         }
     }
 
@@ -160,6 +197,7 @@ impl<B: Body<Data = Bytes>> Body for ReplayBody<B> {
         match &self.kind {
             Kind::Once { body } => body.is_end_stream(),
             Kind::Kept { reading } => reading.is_sent(),
+            Kind::Shared { reading } => reading.is_sent(),
         }
     }
 
@@ -167,23 +205,16 @@ impl<B: Body<Data = Bytes>> Body for ReplayBody<B> {
         match &self.kind {
             Kind::Once { body } => body.size_hint(),
             Kind::Kept { reading } => reading.size_hint(),
+            Kind::Shared { reading } => reading.size_hint(),
         }
     }
 }
 
 impl<B: Body<Data = Bytes>> Reading<B> {
     fn poll_watched(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        if let Some(upload) = &self.upload {
-            upload.begin();
-        }
+        self.watch.begin();
         let polled = self.poll_frame(cx);
-        if let Some(upload) = &self.upload {
-            match &polled {
-                Poll::Pending => upload.wait(),
-                Poll::Ready(Some(Ok(frame))) if frame.is_data() && !self.is_sent() => {}
-                Poll::Ready(_) => upload.end(),
-            }
-        }
+        self.watch.after(&polled, self.is_sent());
         polled
     }
 
@@ -261,9 +292,6 @@ impl<B: Body<Data = Bytes>> Reading<B> {
 
 impl<B> Drop for Reading<B> {
     fn drop(&mut self) {
-        if let Some(upload) = self.upload.take() {
-            upload.end();
-        }
         if let Some(kept) = self.kept.take() {
             let mut left = self.slot.lock();
             left.kept = Some(kept);
@@ -279,6 +307,7 @@ impl<B> fmt::Debug for ReplayBody<B> {
         f.write_str(match &self.kind {
             Kind::Once { .. } => "ReplayBody::Once",
             Kind::Kept { .. } => "ReplayBody::Kept",
+            Kind::Shared { .. } => "ReplayBody::Shared",
         })
     }
 }

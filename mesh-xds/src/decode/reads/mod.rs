@@ -100,6 +100,7 @@ const ROUTES: &[Row] = &[
             "include_is_timeout_retry_header",
             "retry_policy",
             "rate_limits",
+            "hedge_policy",
             "per_request_buffer_limit_bytes",
             "request_body_buffer_limit",
             "metadata",
@@ -167,6 +168,7 @@ const ROUTES: &[Row] = &[
             "max_grpc_timeout",
             "grpc_timeout_offset",
             "retry_policy",
+            "hedge_policy",
             "request_mirror_policies",
             "hash_policy",
             "priority",
@@ -200,6 +202,7 @@ const ROUTES: &[Row] = &[
     ("envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties", &["source_ip"]),
     ("envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter", &["name"]),
     ("envoy.config.route.v3.RouteAction.HashPolicy.FilterState", &["key"]),
+    ("envoy.config.route.v3.HedgePolicy", &["hedge_on_per_try_timeout"]),
     ("envoy.config.route.v3.RouteAction.UpgradeConfig", &["upgrade_type", "enabled"]),
     ("envoy.config.route.v3.WeightedCluster", &["clusters", "header_name", "use_hash_policy"]),
     (

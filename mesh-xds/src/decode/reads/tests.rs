@@ -141,8 +141,6 @@ const REMARKS: &[&str] = &[
 /// Fields that are decoded ahead of their use. Nothing acts on them, so whoever sets one is told.
 const AHEAD: &[&str] = &[
     "VirtualHost.virtual_clusters",
-    "VirtualHost.hedge_policy",
-    "RouteAction.hedge_policy",
     "RequestMirrorPolicy.trace_sampled",
     "RetryPolicy.per_try_idle_timeout",
     "HttpConnectionManager.request_timeout",
