@@ -243,6 +243,9 @@ async fn a_race_over_connections_gives_every_place_back() {
         assert!(answer.text().contains(told), "{}", answer.text());
     }
     assert_eq!((answer.header("x-envoy-attempt-count"), calls.load(Ordering::SeqCst)), ("2", 2));
+    // The slow one has lost because it was slow.
+    let pin = mesh.store.pin(mesh_core::state::Lane::default());
+    assert_eq!(pin.cluster_by_name("c").unwrap().state().counts().timeouts, 1);
     nothing_is_under_way(&mesh).await;
 }
 

@@ -30,6 +30,7 @@ use super::shared::SharedBody;
 use super::{Plan, tell_attempts};
 use crate::body::Timer;
 use crate::error::{BoxError, Error};
+use crate::outbound::overdue::overdue;
 
 /// The tries of one request.
 pub(super) struct Race<F, B> {
@@ -49,6 +50,8 @@ struct Try<F> {
     attempt: Pin<Box<F>>,
     /// `None` once it took too long.
     limit: Option<Timer>,
+    /// It took too long.
+    is_slow: bool,
     /// It took too long, and another one was begun for it.
     is_doubled: bool,
     number: u32,
@@ -109,7 +112,13 @@ where
             Some(timed_out) => plan.again(request, timed_out),
         };
         let limit = limit(plan, watch);
-        self.tries.push(Try { attempt: Box::pin(service.call(attempt)), limit, is_doubled: false, number });
+        self.tries.push(Try {
+            attempt: Box::pin(service.call(attempt)),
+            limit,
+            is_slow: false,
+            is_doubled: false,
+            number,
+        });
     }
 
     /// Runs until there is a good answer, or nobody left who could give one.
@@ -173,7 +182,7 @@ where
                 one.limit = None;
                 let is_doubled = self.double(plan);
                 if let Some(one) = self.tries.get_mut(at) {
-                    one.is_doubled = is_doubled;
+                    (one.is_slow, one.is_doubled) = (true, is_doubled);
                 }
             }
             at += 1;
@@ -259,6 +268,10 @@ where
         plan: &P,
         mut result: Result<Response<RB>, Error>,
     ) -> Result<Response<RB>, Error> {
+        // Who took too long and lost for it has failed; nothing is known of the others.
+        let (slow, fast): (Vec<_>, Vec<_>) = std::mem::take(&mut self.tries).into_iter().partition(|one| one.is_slow);
+        overdue(|| drop(slow));
+        drop(fast);
         if let Some(marked) = self.marked.take() {
             mark(&mut result, marked);
         }
