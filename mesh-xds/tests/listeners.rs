@@ -141,7 +141,7 @@ fn a_local_rate_limit_that_cannot_hold_refuses_the_listener_with_its_path() {
     };
     let action = "rate_limits[0].actions[0]";
     for (fields, field, problem) in [
-        (json!({ "stat_prefix": "" }), "stat_prefix".to_owned(), "must be at least 1 byte long"),
+        (json!({ "stat_prefix": "" }), "stat_prefix".to_owned(), "must not be empty"),
         (json!({ "stage": 11 }), "stage".to_owned(), "must be at most 10"),
         (json!({ "token_bucket": { "max_tokens": 1 } }), "token_bucket.fill_interval".to_owned(), "is required"),
         (
