@@ -185,7 +185,7 @@ fn a_local_rate_limit_that_cannot_hold_refuses_the_listener_with_its_path() {
             "a rate limit descriptor by extension \"e\" is not supported",
         ),
         (
-            metadata("CLUSTER_ENTRY", json!([])),
+            metadata("CLUSTER_ENTRY", json!([{ "key": "a" }])),
             format!("{action}.metadata.source"),
             "a descriptor from metadata of clusters is not supported",
         ),
