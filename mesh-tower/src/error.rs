@@ -23,6 +23,9 @@ pub enum Error {
     /// A circuit breaker threshold is reached.
     #[error("overflow: the cluster's limits are reached")]
     Overflow,
+    /// A rate limit has no token for the request.
+    #[error("local_rate_limited")]
+    RateLimited,
     /// The attempt was reset before a response.
     #[error("upstream connect error or disconnect/reset before headers. reset reason: {}", .reset.reason())]
     Reset {
@@ -110,6 +113,7 @@ impl Error {
             Self::NoCluster => ResponseFlags::NC,
             Self::NoHealthyHost => ResponseFlags::UH,
             Self::Overflow => ResponseFlags::UO,
+            Self::RateLimited => ResponseFlags::RL,
             Self::Reset { reset, .. } | Self::ResponseReset { reset, .. } => flags_of(*reset),
             Self::TryTimeout | Self::Timeout => ResponseFlags::UT,
             Self::StreamIdle { .. } => ResponseFlags::SI,
@@ -125,7 +129,7 @@ impl Error {
     #[must_use]
     pub fn is_retry_safe(&self) -> bool {
         match self {
-            Self::NoCluster | Self::NoHealthyHost | Self::Overflow | Self::UpgradeFailed => true,
+            Self::NoCluster | Self::NoHealthyHost | Self::Overflow | Self::RateLimited | Self::UpgradeFailed => true,
             Self::Reset { reset, .. } => reset.is_unprocessed(),
             Self::RetriesExhausted { last } | Self::RetryOverflow { last } => last.is_retry_safe(),
             _ => false,
@@ -143,6 +147,7 @@ impl Error {
             Self::NoCluster => LocalReply::cluster_not_found(StatusCode::SERVICE_UNAVAILABLE),
             Self::NoHealthyHost => LocalReply::no_healthy_upstream(),
             Self::Overflow => LocalReply::overflow(),
+            Self::RateLimited => LocalReply::local_rate_limited(StatusCode::TOO_MANY_REQUESTS),
             Self::Reset { reset, source } | Self::ResponseReset { reset, source } => {
                 let connecting = matches!(reset, Reset::ConnectFailure);
                 let transport = source.as_ref().filter(|_| connecting).map(ToString::to_string).unwrap_or_default();

@@ -12,6 +12,7 @@ mod error;
 pub mod inbound;
 pub mod outbound;
 pub mod pool;
+pub mod rate_limit;
 pub mod response;
 
 pub use self::error::{BoxError, Error};
@@ -22,3 +23,4 @@ pub use self::outbound::mirror::MirrorLayer;
 pub use self::outbound::retry::RetryLayer;
 pub use self::outbound::route::RouteLayer;
 pub use self::outbound::timeout::TimeoutLayer;
+pub use self::rate_limit::RateLimitLayer;

@@ -16,7 +16,8 @@ use mesh_core::resource::route::FractionalPercent;
 use mesh_tower::body::{MirrorBody, RequestBody, UploadBody};
 use mesh_tower::outbound::retry::ReplayBody;
 use mesh_tower::{
-    BalanceLayer, CircuitBreakerLayer, Error, FiltersLayer, MirrorLayer, RetryLayer, RouteLayer, TimeoutLayer,
+    BalanceLayer, CircuitBreakerLayer, Error, FiltersLayer, MirrorLayer, RateLimitLayer, RetryLayer, RouteLayer,
+    TimeoutLayer,
 };
 use tower::{Layer, Service, ServiceExt};
 
@@ -152,6 +153,37 @@ async fn a_mirror_that_is_never_ready_hangs_or_fails_changes_nothing() {
 async fn circuit_breaker_keeps_the_contract() {
     let probe = Probe::new(|_: Request<Body>, _| now(ok()));
     keeps_the_contract(Arc::clone(&probe.record), CircuitBreakerLayer::max_requests(10).layer(probe)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn rate_limit_keeps_the_contract() {
+    let probe = Probe::new(|_: Request<Body>, _| now(ok()));
+    let layer = RateLimitLayer::new(3, Duration::from_secs(60));
+    keeps_the_contract(Arc::clone(&probe.record), layer.layer(probe)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_a_token_never_reaches_the_inner_service() {
+    let probe = Probe::new(|_: Request<Body>, call| match call {
+        1 => now(ok()),
+        _ => now(Err(Error::Upstream("mine".into()))),
+    });
+    let record = Arc::clone(&probe.record);
+    let layer = RateLimitLayer::new(2, Duration::from_secs(2));
+    let mut service = layer.layer(probe.clone());
+    assert!(service.ready().await.unwrap().call(get("/")).await.is_ok());
+    let lost = service.ready().await.unwrap().call(get("/"));
+    drop(lost);
+    let refused = |answer: Reply| matches!(answer, Err(Error::RateLimited));
+    assert!(refused(service.clone().oneshot(get("/")).await), "a caller who went away spent the token all the same");
+    assert!(refused(layer.layer(probe).oneshot(get("/")).await), "services of one layer share the bucket");
+    assert_eq!(record.calls(), 2);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let mine = service.oneshot(get("/")).await.unwrap_err();
+    assert!(matches!(mine, Error::Upstream(_)), "an error of the inner service passes: {mine}");
+    let refusal = Error::RateLimited;
+    assert_eq!((refusal.local_reply().status.as_u16(), refusal.response_flags().to_string()), (429, "RL".to_owned()));
+    assert!(refusal.is_retry_safe());
 }
 
 #[tokio::test]
