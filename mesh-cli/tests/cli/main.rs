@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failing test is what unwrap is for")]
 
 mod check;
+mod conformance;
 mod effect;
 mod explain;
 mod lower;
