@@ -18,7 +18,7 @@ warnings
   broken/04-dangling.yaml:10              VirtualService/default/dangling        spec.http[0].route[0].destination.host: no service has the host nobody.default.svc.cluster.local: requests are answered 503 (NC)
   broken/04-dangling.yaml:12              VirtualService/default/dangling        spec.http[1].route[0].destination.subset: no DestinationRule defines subset v9 of reviews.default.svc.cluster.local: requests are answered 503 (NC)
   broken/04-dangling.yaml:18              VirtualService/default/second-claim    spec.hosts[0]: reviews.default.svc.cluster.local is claimed by VirtualService/default/dangling (broken/04-dangling.yaml:1) already, which wins: this rule has no effect there
-  broken/below/05-without-effect.yaml:18  VirtualService/default/ratings-faults  spec.hosts[0]: ratings.default.svc.cluster.local is claimed by VirtualService/default/unknown-field (broken/02-unknown.yaml:5) already, which wins: this rule has no effect there
+  broken/below/05-without-effect.yaml:18  VirtualService/default/ratings-copies  spec.hosts[0]: ratings.default.svc.cluster.local is claimed by VirtualService/default/unknown-field (broken/02-unknown.yaml:5) already, which wins: this rule has no effect there
 
 "#;
 
@@ -38,11 +38,14 @@ fn what_has_no_effect_is_listed_with_the_object_that_asked_for_it() {
         line("AuthorizationPolicy/default/deny-all").ends_with("has no effect yet (protects nothing)"),
         "{section}"
     );
-    let faults = line("VirtualService/default/ratings-faults");
-    assert!(faults.starts_with("  broken/below/05-without-effect.yaml:14 "), "{section}");
-    assert!(faults.contains("HTTPFault is not in force (in RouteConfiguration/9080)"), "{section}");
-    // One line for the object, although three fields of its translation say the same.
-    assert_eq!(section.lines().filter(|line| line.contains("ratings-faults")).count(), 1, "{section}");
+    let copies = line("VirtualService/default/ratings-copies");
+    assert!(copies.starts_with("  broken/below/05-without-effect.yaml:14 "), "{section}");
+    assert!(
+        copies.contains("RequestMirrorPolicy.trace_sampled is not in force (in RouteConfiguration/9080)"),
+        "{section}"
+    );
+    // One line for the object, although several fields of its translation say the same.
+    assert_eq!(section.lines().filter(|line| line.contains("ratings-copies")).count(), 1, "{section}");
 }
 
 #[test]
@@ -116,14 +119,10 @@ fn a_file_that_is_no_text_is_refused_and_its_siblings_are_read() {
 fn objects_of_every_namespace_are_judged_for_a_workload_there() {
     // Exported to its own namespace only: a workload of another one never sees it.
     let folder = folder(
-        "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: there}\nspec: {ports: [{name: http, port: 80}]}\n---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a, namespace: there}\nspec:\n  hosts: [a]\n  exportTo: [\".\"]\n  http: [{corsPolicy: {allowOrigins: [{exact: x}]}, route: [{destination: {host: a}}]}]\n",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: there}\nspec: {ports: [{name: http, port: 80}]}\n---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a, namespace: there}\nspec:\n  hosts: [a]\n  exportTo: [\".\"]\n  http: [{mirrors: [{destination: {host: a}}], route: [{destination: {host: a}}]}]\n",
     );
     let run = mesh(&["check", path(&folder)]);
-    assert!(
-        run.out.contains("VirtualService/there/a  envoy.extensions.filters.http.cors.v3.CorsPolicy"),
-        "{}",
-        run.out
-    );
+    assert!(run.out.contains("VirtualService/there/a  RequestMirrorPolicy.trace_sampled"), "{}", run.out);
     assert!(run.out.contains("in 2 namespaces"), "{}", run.out);
 }
 

@@ -135,7 +135,7 @@ fn a_missing_cluster_is_shown_with_what_was_said_of_its_rule() {
     // Refused objects may be what is missing; a rule that lost its host to this one is named, too.
     assert!(remarks.contains("VirtualService/default/negative-weight  refused"), "{remarks}");
     assert!(remarks.contains("VirtualService/default/second-claim     warning"), "{remarks}");
-    assert!(!remarks.contains("ratings-faults"), "{remarks}");
+    assert!(!remarks.contains("ratings-copies"), "{remarks}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 pub mod buffer;
 pub mod circuit_breaker;
 pub mod facts;
+pub mod fault;
 pub mod filter;
 pub mod headers;
 pub mod load_balancing;

@@ -13,4 +13,5 @@ mod lifecycle;
 mod names;
 mod outcomes;
 mod routing;
+mod rules;
 mod support;

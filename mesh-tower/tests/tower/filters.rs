@@ -11,11 +11,12 @@ use mesh_core::engine::filter::{
 };
 use mesh_core::engine::local_reply::{LocalReply, ResponseFlags};
 use mesh_core::resource::Name;
-use mesh_core::resource::filter::{Buffer, RouteConfig as Config};
+use mesh_core::resource::filter::{Buffer, Fault, FaultDelay, RouteConfig as Config};
 use mesh_core::resource::header_mutation::{AppendAction, HeaderMutations, HeaderValueOption};
 use mesh_core::resource::listener::{FilterConfig, HttpFilter};
 use mesh_core::resource::matcher::{HeaderMatcher, HeaderSpecifier, StringMatcher};
-use mesh_core::resource::route::{DirectResponse, FilterOverride, Route, RouteAction, RouteMatch};
+use mesh_core::resource::metadata::Value;
+use mesh_core::resource::route::{DirectResponse, FilterOverride, FractionalPercent, Route, RouteAction, RouteMatch};
 
 use crate::mesh::{Mesh, Setup, ask, forward, get, http1, post, route};
 use crate::server::{H1Server, refused_address};
@@ -278,4 +279,21 @@ async fn a_request_that_does_not_fit_the_buffer_is_refused_and_others_arrive_who
         assert_eq!(answer.outcome(), (status, "-".to_owned()), "{path} {body}");
         assert_eq!(answer.text(), if status == 200 { body } else { "Payload Too Large" }, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_fault_tells_later_filters() {
+    let server = telling().await;
+    let mut told = route("/", forward("c"));
+    let format = "%DYNAMIC_METADATA(envoy.filters.http.fault:kind)%";
+    let add = vec![HeaderValueOption::new("x-in", format, AppendAction::AppendIfExistsOrAdd)];
+    told.request_headers = HeaderMutations { add, ..HeaderMutations::default() };
+    let mut setup = Setup::new(vec![http1("c", server.address)], vec![told]);
+    let kind = ("kind".to_owned(), Value::Text("test".to_owned()));
+    let delay = FaultDelay { fixed: Some(Duration::from_millis(1)), percentage: FractionalPercent::percent(100) };
+    let fault = Fault { delay: Some(delay), filter_metadata: Some(Value::Struct([kind].into())), ..Fault::default() };
+    let config = FilterConfig::Fault(Box::new(fault));
+    setup.manager.http_filters = vec![HttpFilter { name: "fault".into(), disabled: false, config }];
+    let answer = ask(&Mesh::new(setup).client(), get("/")).await;
+    assert_eq!((answer.outcome(), answer.text()), ((200, "DI".to_owned()), "test"));
 }

@@ -75,11 +75,16 @@ pub(super) fn runtime_fraction(
     at: &At<'_>,
     value: &core::RuntimeFractionalPercent,
 ) -> Result<FractionalPercent, Refused> {
-    use types::fractional_percent::DenominatorType;
     let at = at.field("default_value");
-    let Some(share) = value.default_value else {
-        return Err(refuse(&at, Problem::Missing));
-    };
+    match value.default_value {
+        None => Err(refuse(&at, Problem::Missing)),
+        Some(share) => fraction(&at, share),
+    }
+}
+
+/// A share of something.
+pub(super) fn fraction(at: &At<'_>, share: types::FractionalPercent) -> Result<FractionalPercent, Refused> {
+    use types::fractional_percent::DenominatorType;
     let denominator = match known(&at.field("denominator"), share.denominator)? {
         DenominatorType::Hundred => 100,
         DenominatorType::TenThousand => 10_000,

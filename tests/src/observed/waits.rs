@@ -15,7 +15,6 @@ const BY_CONFIG: &[(&str, &str)] = &[
 const BY_FILTER: &[(&str, &str)] = &[
     (".jwt_authn.", "filter jwt_authn"),
     (".rbac.", "filter rbac"),
-    (".fault.", "filter fault"),
     (".cors.", "filter cors"),
     (".ext_authz.", "filter ext_authz"),
     (".header_mutation.", "filter header_mutation"),

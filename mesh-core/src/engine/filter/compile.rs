@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{HttpFilter, RouteConfig};
 use crate::engine::buffer::{Buffer, BufferLimit};
+use crate::engine::fault::{Fault, FaultSettings};
 use crate::engine::rate_limit::{LocalRateLimit, RouteLimit};
 use crate::resource::filter::{FilterConfig, RouteConfig as RouteFilterConfig};
 use crate::resource::{FieldPath, Name, Problem};
@@ -16,6 +17,7 @@ pub fn compile(config: &FilterConfig, at: &FieldPath) -> Result<Option<Arc<dyn H
     Ok(match config {
         FilterConfig::Buffer(config) => Some(Arc::new(Buffer::new(*config))),
         FilterConfig::LocalRateLimit(config) => Some(Arc::new(LocalRateLimit::compile(config, at)?)),
+        FilterConfig::Fault(config) => Some(Arc::new(Fault::compile(config, at)?)),
         FilterConfig::NotInForce(_) => None,
     })
 }
@@ -28,6 +30,7 @@ pub fn compile_route(config: &RouteFilterConfig, at: &FieldPath) -> Result<Route
     Ok(match config {
         RouteFilterConfig::Buffer(config) => RouteConfig::Buffer(BufferLimit::new(*config)),
         RouteFilterConfig::LocalRateLimit(config) => RouteConfig::LocalRateLimit(RouteLimit::compile(config, at)?),
+        RouteFilterConfig::Fault(config) => RouteConfig::Fault(Box::new(FaultSettings::compile(config, at)?)),
         RouteFilterConfig::NotInForce(type_url) => RouteConfig::NotInForce(Name::clone(type_url)),
     })
 }

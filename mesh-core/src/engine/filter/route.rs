@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::buffer::BufferLimit;
 use crate::engine::facts::RequestFacts;
+use crate::engine::fault::FaultSettings;
 use crate::engine::rate_limit::RouteLimit;
 use crate::engine::routing::{ClusterRef, CompiledRoute, RouteDecision, RouteTable};
 use crate::resource::Name;
@@ -27,6 +28,8 @@ pub enum RouteConfig {
     Buffer(BufferLimit),
     /// Of the local rate limit: with its buckets.
     LocalRateLimit(RouteLimit),
+    /// Of the fault filter.
+    Fault(Box<FaultSettings>),
     /// Of a filter that is left out. The type URL.
     NotInForce(Name),
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::ClusterId;
-use super::condition::{Condition, judge_fraction};
+use super::condition::Condition;
 use super::hosts::{Hosts, Taken};
 use super::mirror::Mirror;
 use super::overrides::{FilterOverrides, Words};
@@ -365,7 +365,7 @@ impl<'c> Compiler<'c> {
         for (number, policy) in policies.iter().enumerate() {
             let at = at.field("request_mirror_policies").index(number);
             if let Some(fraction) = policy.runtime_fraction {
-                judge_fraction(fraction).map_err(|problem| (at.field("runtime_fraction.default_value"), problem))?;
+                fraction.judge().map_err(|problem| (at.field("runtime_fraction.default_value"), problem))?;
             }
             mirrors.push(Mirror {
                 cluster: self.cluster(&policy.cluster, &at, ("cluster", "cluster_header"))?,

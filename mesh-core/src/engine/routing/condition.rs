@@ -120,7 +120,7 @@ impl Condition {
         })?;
         let metadata = each(&config.dynamic_metadata, at, "dynamic_metadata", MetadataMatch::compile)?;
         if let Some(fraction) = config.runtime_fraction {
-            judge_fraction(fraction).map_err(|problem| (at.field("runtime_fraction.default_value"), problem))?;
+            fraction.judge().map_err(|problem| (at.field("runtime_fraction.default_value"), problem))?;
         }
         let plain = headers.is_empty() && query.is_empty() && cookies.is_empty() && metadata.is_empty();
         let nothing = plain && !config.grpc && config.tls_context.is_none() && config.runtime_fraction.is_none();
@@ -249,14 +249,6 @@ pub(super) fn first_cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h
         [b'"', inside @ .., b'"'] => inside,
         other => other,
     })
-}
-
-/// Whether a fraction's denominator is one of the three that there are.
-pub(super) fn judge_fraction(fraction: FractionalPercent) -> Result<(), Problem> {
-    match fraction.denominator {
-        100 | 10_000 | 1_000_000 => Ok(()),
-        other => Err(Problem::Value(format!("a denominator of {other} is none of 100, 10000 and 1000000"))),
-    }
 }
 
 fn named(name: &str) -> Result<Box<str>, Problem> {

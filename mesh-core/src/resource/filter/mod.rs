@@ -4,9 +4,11 @@
 //! Nothing is compiled: [`crate::engine::filter`] does that, or refuses.
 
 mod buffer;
+mod fault;
 mod local_rate_limit;
 
 pub use self::buffer::Buffer;
+pub use self::fault::{AbortError, Fault, FaultAbort, FaultDelay, FaultRateLimit};
 pub use self::local_rate_limit::{LocalDescriptor, LocalRateLimit, VirtualHostLimits};
 
 use super::Name;
@@ -19,6 +21,8 @@ pub enum FilterConfig {
     Buffer(Buffer),
     /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`.
     LocalRateLimit(Box<LocalRateLimit>),
+    /// `envoy.extensions.filters.http.fault.v3.HTTPFault`.
+    Fault(Box<Fault>),
     /// Known and harmless to leave out: reported as not in force, never silently skipped. The type URL.
     NotInForce(Name),
 }
@@ -31,6 +35,8 @@ pub enum RouteConfig {
     Buffer(Buffer),
     /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`.
     LocalRateLimit(Box<LocalRateLimit>),
+    /// `envoy.extensions.filters.http.fault.v3.HTTPFault`.
+    Fault(Box<Fault>),
     /// For a filter that is left out. The type URL.
     NotInForce(Name),
 }

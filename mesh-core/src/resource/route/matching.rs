@@ -1,5 +1,6 @@
 //! `RouteMatch`: which requests a route takes. All conditions that are set must hold.
 
+use crate::resource::Problem;
 use crate::resource::matcher::{HeaderMatcher, MetadataMatcher, StringMatcher};
 
 /// `envoy.config.route.v3.RouteMatch`.
@@ -91,6 +92,14 @@ impl FractionalPercent {
     #[must_use]
     pub const fn takes(self, random: u64) -> bool {
         self.denominator != 0 && random % (self.denominator as u64) < self.numerator as u64
+    }
+
+    /// Whether the denominator is one of the three that there are.
+    pub(crate) fn judge(self) -> Result<(), Problem> {
+        match self.denominator {
+            100 | 10_000 | 1_000_000 => Ok(()),
+            other => Err(Problem::Value(format!("a denominator of {other} is none of 100, 10000 and 1000000"))),
+        }
     }
 }
 

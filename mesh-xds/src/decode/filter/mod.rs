@@ -4,6 +4,7 @@
 //! overridden (`route::filter_override`).
 
 mod buffer;
+mod fault;
 mod local_rate_limit;
 
 use mesh_core::resource::filter::{FilterConfig, RouteConfig};
@@ -13,12 +14,15 @@ use super::extension::Extension;
 use super::refused::{At, Refused};
 
 const LOCAL_RATE_LIMIT: &str = "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit";
+/// The same message for the filter and for routes.
+const FAULT: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
 
 /// The configuration of a filter that is in force; `None` for others. `at` is the `Any`.
 pub(super) fn config(at: &At<'_>, config: &Extension<'_>) -> Result<Option<FilterConfig>, Refused> {
     Ok(Some(match config.type_name() {
         "envoy.extensions.filters.http.buffer.v3.Buffer" => FilterConfig::Buffer(buffer::config(at, config)?),
         LOCAL_RATE_LIMIT => FilterConfig::LocalRateLimit(local_rate_limit::config(at, config)?),
+        FAULT => FilterConfig::Fault(Box::new(fault::config(at, config)?)),
         _ => return Ok(None),
     }))
 }
@@ -31,6 +35,7 @@ pub(super) fn route_config(at: &At<'_>, config: &Extension<'_>) -> Result<Option
             Some(buffer) => FilterOverride::with(RouteConfig::Buffer(buffer)),
         },
         LOCAL_RATE_LIMIT => FilterOverride::with(RouteConfig::LocalRateLimit(local_rate_limit::config(at, config)?)),
+        FAULT => FilterOverride::with(RouteConfig::Fault(Box::new(fault::config(at, config)?))),
         _ => return Ok(None),
     }))
 }

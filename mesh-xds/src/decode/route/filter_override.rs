@@ -22,7 +22,6 @@ use super::super::refused::{At, Refused, unsupported};
 const LEFT_OUT: &[&str] = &[
     "envoy.extensions.filters.http.compressor.v3.CompressorPerRoute",
     "envoy.extensions.filters.http.cors.v3.CorsPolicy",
-    "envoy.extensions.filters.http.fault.v3.HTTPFault",
 ];
 
 pub(super) fn filter_override(cx: &mut Context, at: &At<'_>, any: &Any) -> Result<FilterOverride, Refused> {
