@@ -9,6 +9,7 @@ pub mod body;
 pub mod edge;
 mod effect;
 mod error;
+pub mod fault;
 pub mod inbound;
 pub mod outbound;
 pub mod pool;
@@ -16,6 +17,7 @@ pub mod rate_limit;
 pub mod response;
 
 pub use self::error::{BoxError, Error};
+pub use self::fault::FaultLayer;
 pub use self::outbound::balance::BalanceLayer;
 pub use self::outbound::circuit_breaker::CircuitBreakerLayer;
 pub use self::outbound::filters::FiltersLayer;

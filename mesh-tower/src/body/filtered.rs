@@ -1,12 +1,14 @@
 //! A response body on its way out through filters: held to a rate, its trailers shown, guards kept until its end.
 
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
+use mesh_core::engine::fault::Injection;
 use mesh_core::engine::throttle::{Allowance, Throttle};
 use mesh_core::exchange::filters::FilterExit;
 use pin_project_lite::pin_project;
@@ -24,8 +26,17 @@ pin_project! {
 
 #[derive(Debug)]
 struct Wishes {
-    exit: FilterExit,
+    held: Held,
     pace: Option<Pace>,
+}
+
+/// What a body holds until it has ended.
+#[derive(Debug)]
+enum Held {
+    Exit(FilterExit),
+    /// Never looked at: it is a place among the active faults.
+    #[allow(dead_code, reason = "held for its drop")]
+    Fault(Injection),
 }
 
 #[derive(Debug)]
@@ -46,17 +57,26 @@ impl<B: Body<Data = Bytes>> FilteredBody<B> {
     pub(crate) fn wrap(response: Response<B>, exit: FilterExit) -> Response<Self> {
         response.map(|inner| {
             let needed = exit.needs_body() && !inner.is_end_stream();
-            let wishes = needed.then(|| {
-                let throttle = exit.plan().throttle.map(|rate| Throttle::new(rate, Instant::now().into_std()));
-                let pace = throttle.map(|throttle| Pace { throttle, sleep: None, waiting: Bytes::new() });
-                Box::new(Wishes { exit, pace })
-            });
+            let wishes =
+                needed.then(|| Box::new(Wishes { pace: Pace::of(exit.plan().throttle), held: Held::Exit(exit) }));
             Self { inner, wishes }
         })
+    }
+
+    /// A response body with the fault that was injected.
+    pub(crate) fn faulty(inner: B, injection: Injection) -> Self {
+        let needed = !injection.is_nothing() && !inner.is_end_stream();
+        let wishes = needed.then(|| Box::new(Wishes { pace: Pace::of(injection.rate), held: Held::Fault(injection) }));
+        Self { inner, wishes }
     }
 }
 
 impl Pace {
+    fn of(rate: Option<NonZeroU64>) -> Option<Self> {
+        let throttle = Throttle::new(rate?, Instant::now().into_std());
+        Some(Self { throttle, sleep: None, waiting: Bytes::new() })
+    }
+
     /// The part of what is waiting that may pass.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         loop {
@@ -110,8 +130,10 @@ impl<B: Body<Data = Bytes>> Body for FilteredBody<B> {
                 (Ok(data), _) => Frame::data(data),
                 (Err(frame), _) => match frame.into_trailers() {
                     Ok(mut trailers) => {
-                        if wishes.exit.plan().trailers {
-                            wishes.exit.on_response_trailers(&mut trailers);
+                        if let Held::Exit(exit) = &mut wishes.held
+                            && exit.plan().trailers
+                        {
+                            exit.on_response_trailers(&mut trailers);
                         }
                         Frame::trailers(trailers)
                     }

@@ -11,13 +11,14 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use mesh_core::exchange::{Attempt, Filtered, Picked, Routed, Sendable};
 use mesh_core::resource::cluster::UpstreamProtocol;
+use mesh_core::resource::filter::{Fault, FaultRateLimit};
 use mesh_core::resource::retry::{RateLimitedBackOff, ResetFormat, ResetHeader};
 use mesh_core::resource::route::FractionalPercent;
 use mesh_tower::body::{MirrorBody, RequestBody, UploadBody};
 use mesh_tower::outbound::retry::ReplayBody;
 use mesh_tower::{
-    BalanceLayer, CircuitBreakerLayer, Error, FiltersLayer, MirrorLayer, RateLimitLayer, RetryLayer, RouteLayer,
-    TimeoutLayer,
+    BalanceLayer, CircuitBreakerLayer, Error, FaultLayer, FiltersLayer, MirrorLayer, RateLimitLayer, RetryLayer,
+    RouteLayer, TimeoutLayer,
 };
 use tower::{Layer, Service, ServiceExt};
 
@@ -114,6 +115,15 @@ async fn retry_keeps_the_contract_and_makes_ready_before_every_try() {
     let service = RetryLayer::new(&policy).unwrap().layer(failing);
     assert_eq!(service.oneshot(get("/")).await.unwrap().status(), 200);
     assert_eq!((record.calls(), record.unready_calls.load(Ordering::SeqCst)), (3, 0));
+}
+
+#[tokio::test]
+async fn faults_keep_the_contract() {
+    let slow = FaultRateLimit { fixed_kbps: Some(1), percentage: FractionalPercent::percent(100) };
+    let faults = FaultLayer::new(&Fault { response_rate_limit: Some(slow), ..Fault::default() }).unwrap();
+    let probe = Probe::new(|_: Request<Body>, _| now(ok()));
+    keeps_the_contract(Arc::clone(&probe.record), faults.layer(probe)).await;
+    assert_eq!((faults.stats().response_rl_injected, faults.stats().active_faults), (3, 0));
 }
 
 #[tokio::test]

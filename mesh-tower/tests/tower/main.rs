@@ -7,6 +7,7 @@
 mod asked;
 mod cancellation;
 mod connecting;
+mod faults;
 mod filters;
 mod grpc;
 mod hedging;
