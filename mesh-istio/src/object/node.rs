@@ -6,7 +6,7 @@
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
+use serde_saphyr::{NonFiniteFloatPolicy, Spanned};
 
 /// Deepest nesting that is read. Kubernetes objects stay below 30, its schemas below 60.
 const MAX_DEPTH: usize = 48;
@@ -84,6 +84,8 @@ pub(crate) fn parse(document: &Document<'_>) -> Result<Node, SyntaxError> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_depth: MAX_DEPTH, flow_nesting_limit: MAX_DEPTH },
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::Error,
+        // No field takes one: the field says so, rather than the whole document.
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         with_snippet: false,
     };
     let mut node = match serde_saphyr::from_str_with_options::<Spanned<Node>>(document.text, options) {

@@ -10,6 +10,7 @@ mod data;
 mod delegates;
 mod fixture;
 mod gateways;
+mod hostile;
 mod localities;
 mod recorded;
 mod routing;

@@ -166,9 +166,10 @@ pub(super) fn cors(rules: &mut Rules<'_>, at: &str, cors: &CorsPolicy) {
         }
     }
     if let Some(age) = cors.max_age {
-        rules.duration(&format!("{at}.maxAge"), Some(age));
         if age.subsec_nanos() != 0 {
             rules.refuse(code::BAD_DURATION, &format!("{at}.maxAge"), "must be whole seconds");
+        } else {
+            rules.duration(&format!("{at}.maxAge"), Some(age));
         }
     }
 }
