@@ -288,7 +288,12 @@ impl<B> Attempt<B> {
                 0 => balancer.pick(&mut self.random, self.lane),
                 most => {
                     let tried = self.tried.as_ref().map(|tried| tried.hosts().clone()).unwrap_or_default();
-                    balancer.pick_avoiding(&tried, most, &mut self.random, self.lane)
+                    let retry =
+                        table(&self.pin, self.place).and_then(|table| table.routes.route(self.place.decision).retry());
+                    let wanted = |index, host: &Host| {
+                        retry.is_none_or(|retry| retry.wants(&host.endpoint, tried.contains(&index)))
+                    };
+                    balancer.pick_wanted(most, wanted, &mut self.random, self.lane)
                 }
             };
             let (index, host) =

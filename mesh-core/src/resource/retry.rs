@@ -1,10 +1,12 @@
 //! `envoy.config.route.v3.RetryPolicy`, as configured. The engine of the same name compiles and applies it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
 
 use super::matcher::HeaderMatcher;
+use super::metadata::Value;
 
 /// A retry policy of a route or a virtual host.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -31,6 +33,11 @@ pub struct RetryPolicy {
     pub rate_limited: Option<RateLimitedBackOff>,
     /// `previous_hosts`: prefer a host that this request has not tried.
     pub avoid_previous_hosts: bool,
+    /// `omit_canary_hosts`: on retries prefer a host whose `envoy.lb` metadata does not say `canary: true`.
+    pub omit_canary_hosts: bool,
+    /// `omit_host_metadata`: on retries prefer a host whose `envoy.lb` metadata does not hold all of one of these. Empty
+    /// ones mean nobody.
+    pub omit_host_metadata: Vec<BTreeMap<String, Value>>,
     /// How often another host is drawn before the last one drawn is used, default 1.
     pub host_selection_retry_max_attempts: u32,
 }

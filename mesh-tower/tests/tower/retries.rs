@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mesh_core::resource::cluster::{RetryBudget, Thresholds, UpstreamProtocol};
+use mesh_core::resource::cluster::{Discovery, RetryBudget, Thresholds, UpstreamProtocol};
+use mesh_core::resource::metadata::{Metadata, Value};
 use mesh_core::resource::retry::RetryPolicy;
 use mesh_core::resource::route::{Forward, VirtualHost};
 use mesh_core::state::Load;
@@ -158,6 +159,50 @@ async fn a_retry_avoids_the_hosts_already_tried() {
         assert_eq!(endpoint, good.address.to_string());
     }
     assert!(calls.load(Ordering::SeqCst) > 0, "the bad host was asked, too");
+}
+
+#[tokio::test]
+async fn a_retry_avoids_canaries_and_hosts_by_their_metadata() {
+    let (bad, _) = failing(usize::MAX).await;
+    let (canary, _) = failing(0).await;
+    let (good, _) = failing(0).await;
+    let says = |key: &str, value: Value| {
+        let labels = [(key.to_owned(), value)].into();
+        Metadata::from([("envoy.lb".to_owned(), Value::Struct(labels))])
+    };
+    let labelled = says("canary", Value::Bool(true));
+    for (omit_canary_hosts, omit_host_metadata) in
+        [(true, Vec::new()), (false, vec![[("canary".to_owned(), Value::Bool(true))].into()])]
+    {
+        let policy = RetryPolicy {
+            avoid_previous_hosts: true,
+            omit_canary_hosts,
+            omit_host_metadata,
+            host_selection_retry_max_attempts: 100,
+            ..retry_policy("5xx", 1)
+        };
+        let forward = Forward { retry_policy: Some(Arc::new(policy)), ..forward("c") };
+        let mut cluster = cluster("c", UpstreamProtocol::Http1, &[bad.address, canary.address, good.address]);
+        cluster.lb_policy = mesh_core::resource::cluster::LbPolicy::Random;
+        let Discovery::Static(hosts) = &mut cluster.discovery else { panic!("static") };
+        hosts.localities[0].endpoints[1].metadata = labelled.clone();
+        let client = Mesh::new(Setup::new(vec![cluster], vec![route("/", forward)])).client();
+        let mut retried = 0;
+        let mut at_canary = 0;
+        for _ in 0..60 {
+            let answer = ask(&client, get("/")).await;
+            assert_eq!(answer.outcome(), (200, "-".to_owned()));
+            let endpoint = answer.info.upstream.as_ref().unwrap().endpoint().unwrap().to_string();
+            match answer.attempts() {
+                1 => at_canary += usize::from(endpoint == canary.address.to_string()),
+                _ => {
+                    retried += 1;
+                    assert_eq!(endpoint, good.address.to_string());
+                }
+            }
+        }
+        assert!(retried > 0 && at_canary > 0, "{retried} {at_canary}: first tries go anywhere");
+    }
 }
 
 #[tokio::test]

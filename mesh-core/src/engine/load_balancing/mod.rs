@@ -145,18 +145,18 @@ impl LoadBalancer {
         })
     }
 
-    /// Picks a host that `tried` does not contain, drawing at most `attempts` times again; after that the
-    /// last one drawn is used (`retry_host_predicate` previous_hosts).
-    pub fn pick_avoiding(
+    /// Picks a host that is `wanted`, drawing at most `attempts` times again; after that the last one drawn is used
+    /// (`retry_host_predicate`).
+    pub fn pick_wanted(
         &self,
-        tried: &[HostIndex],
         attempts: u32,
+        mut wanted: impl FnMut(HostIndex, &Host) -> bool,
         random: &mut Random,
         lane: Lane,
     ) -> Option<HostIndex> {
         let mut picked = self.pick(random, lane)?;
         for _ in 0..attempts {
-            if !tried.contains(&picked) {
+            if self.host(picked).is_some_and(|host| wanted(picked, host)) {
                 break;
             }
             picked = self.pick(random, lane)?;

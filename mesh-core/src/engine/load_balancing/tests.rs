@@ -113,11 +113,11 @@ fn a_retry_avoids_hosts_already_tried_while_there_is_another() {
     let mut random = Random::from_seed(1);
     let first = balancer.pick(&mut random, Lane::default()).unwrap();
     for _ in 0..10 {
-        assert_ne!(balancer.pick_avoiding(&[first], 5, &mut random, Lane::default()), Some(first));
+        assert_ne!(balancer.pick_wanted(5, |index, _| index != first, &mut random, Lane::default()), Some(first));
     }
     let alone = LoadBalancer::compile(&LbPolicy::RoundRobin, 50.0, hosts(&[1]), 3);
     let only = alone.pick(&mut random, Lane::default()).unwrap();
-    assert_eq!(alone.pick_avoiding(&[only], 5, &mut random, Lane::default()), Some(only));
+    assert_eq!(alone.pick_wanted(5, |index, _| index != only, &mut random, Lane::default()), Some(only));
 }
 
 #[test]

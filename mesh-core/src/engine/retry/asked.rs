@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::hosts::HostPredicates;
 use super::{BASE_INTERVAL, Retry};
 use crate::engine::routing::HeaderMatch;
 use crate::resource::matcher::{HeaderMatcher, HeaderSpecifier};
@@ -75,7 +76,7 @@ impl Retry {
             base: BASE_INTERVAL,
             max: BASE_INTERVAL * 10,
             rate_limited: None,
-            avoid_previous_hosts: false,
+            hosts: HostPredicates::default(),
             host_attempts: 1,
         }
     }

@@ -5,6 +5,7 @@
 //! breaker's; choosing another host is load balancing's; replaying the body is the driver's.
 
 mod asked;
+mod hosts;
 mod outcome;
 
 use std::time::Duration;
@@ -14,9 +15,11 @@ pub use self::outcome::{Outcome, Reset};
 
 use http::{HeaderMap, StatusCode};
 
+use self::hosts::HostPredicates;
 use crate::engine::random::Random;
 use crate::engine::routing::HeaderMatch;
 use crate::resource::Invalid;
+use crate::resource::endpoint::Endpoint;
 use crate::resource::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 
 /// Envoy's base interval of the back-off.
@@ -34,7 +37,7 @@ pub struct Retry {
     base: Duration,
     max: Duration,
     rate_limited: Option<RateLimitedBackOff>,
-    avoid_previous_hosts: bool,
+    hosts: HostPredicates,
     host_attempts: u32,
 }
 
@@ -84,7 +87,7 @@ impl Retry {
             base,
             max,
             rate_limited: policy.rate_limited.clone(),
-            avoid_previous_hosts: policy.avoid_previous_hosts,
+            hosts: HostPredicates::of(policy),
             host_attempts: policy.host_selection_retry_max_attempts.max(1),
         })
     }
@@ -106,10 +109,16 @@ impl Retry {
         self.per_try_timeout
     }
 
-    /// How often another host is drawn to avoid the ones already tried; 0 when any host will do.
+    /// How often another host is drawn to find one that is wanted; 0 when any host will do.
     #[must_use]
-    pub const fn host_attempts(&self) -> u32 {
-        if self.avoid_previous_hosts { self.host_attempts } else { 0 }
+    pub fn host_attempts(&self) -> u32 {
+        if self.hosts.is_empty() { 0 } else { self.host_attempts }
+    }
+
+    /// Whether another try may go to a host; `is_tried` says that an earlier one went there.
+    #[must_use]
+    pub fn wants(&self, host: &Endpoint, is_tried: bool) -> bool {
+        self.hosts.want(&host.metadata, is_tried)
     }
 
     /// Whether a decision may depend on the time of day, which is zero otherwise.

@@ -228,6 +228,7 @@ const ROUTES: &[Row] = &[
     ("envoy.config.route.v3.RetryPolicy.ResetHeader", &["name", "format"]),
     ("envoy.config.route.v3.RetryPolicy.RetryBackOff", &["base_interval", "max_interval"]),
     ("envoy.config.route.v3.RetryPolicy.RetryHostPredicate", &["name", "typed_config"]),
+    ("envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig", &["metadata_match"]),
     (
         "envoy.config.route.v3.RateLimit",
         &["stage", "disable_key", "actions", "hits_addend", "apply_on_stream_done", "x_ratelimit_option"],

@@ -1,11 +1,14 @@
 //! `RetryPolicy`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::HeaderName;
 use mesh_core::resource::Problem;
+use mesh_core::resource::metadata::Value;
 use mesh_core::resource::retry::{RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy};
 use mesh_proto::envoy::config::route::v3 as pb;
+use mesh_proto::envoy::extensions::retry::host::omit_host_metadata::v3::OmitHostMetadataConfig;
 use pb::retry_policy::RetryHostPredicate;
 use pb::retry_policy::retry_host_predicate::ConfigType;
 
@@ -13,7 +16,7 @@ use super::super::context::Context;
 use super::super::extension::Extension;
 use super::super::matcher;
 use super::super::refused::{At, Refused, conflict, refuse, unsupported};
-use super::super::scalar::{duration, known, number, status};
+use super::super::scalar::{self, duration, known, number, status};
 
 pub(super) fn policy(cx: &mut Context, at: &At<'_>, message: &pb::RetryPolicy) -> Result<RetryPolicy, Refused> {
     let (retry_on, unknown) = RetryOn::parse(&message.retry_on);
@@ -36,6 +39,7 @@ pub(super) fn policy(cx: &mut Context, at: &At<'_>, message: &pb::RetryPolicy) -
     let attempts_at = at.field("host_selection_retry_max_attempts");
     let attempts = u32::try_from(message.host_selection_retry_max_attempts)
         .map_err(|_| refuse(&attempts_at, format!("{} is out of range", message.host_selection_retry_max_attempts)))?;
+    let hosts = host_predicates(&at.field("retry_host_predicate"), &message.retry_host_predicate)?;
     let codes_at = at.field("retriable_status_codes");
     let codes = message.retriable_status_codes.iter().enumerate();
     Ok(RetryPolicy {
@@ -60,11 +64,9 @@ pub(super) fn policy(cx: &mut Context, at: &At<'_>, message: &pb::RetryPolicy) -
             Some(back_off) => Some(rate_limited(&at.field("rate_limited_retry_back_off"), back_off)?),
             None => None,
         },
-        avoid_previous_hosts: avoids_previous_hosts(
-            cx,
-            &at.field("retry_host_predicate"),
-            &message.retry_host_predicate,
-        )?,
+        avoid_previous_hosts: hosts.previous,
+        omit_canary_hosts: hosts.canary,
+        omit_host_metadata: hosts.metadata,
         host_selection_retry_max_attempts: attempts.max(1),
     })
 }
@@ -97,24 +99,38 @@ fn rate_limited(
 /// Envoy's `max_interval` of a rate-limited back-off when the policy says nothing.
 const LONGEST_RESET: Duration = Duration::from_secs(300);
 
-fn avoids_previous_hosts(cx: &mut Context, at: &At<'_>, predicates: &[RetryHostPredicate]) -> Result<bool, Refused> {
-    let mut previous_hosts = false;
+/// Which hosts a retry avoids.
+#[derive(Default)]
+struct HostPredicates {
+    previous: bool,
+    canary: bool,
+    metadata: Vec<BTreeMap<String, Value>>,
+}
+
+fn host_predicates(at: &At<'_>, predicates: &[RetryHostPredicate]) -> Result<HostPredicates, Refused> {
+    let mut hosts = HostPredicates::default();
     for (index, predicate) in predicates.iter().enumerate() {
         let at = at.index(index);
-        let kind = match &predicate.config_type {
-            Some(ConfigType::TypedConfig(any)) => Extension::of(&at.field("typed_config"), any)?.type_name().to_owned(),
-            None => predicate.name.clone(),
+        let config_at = at.field("typed_config");
+        let extension = match &predicate.config_type {
+            Some(ConfigType::TypedConfig(any)) => Some(Extension::of(&config_at, any)?),
+            None => None,
         };
-        match kind.as_str() {
+        match extension.as_ref().map_or(&*predicate.name, Extension::type_name) {
             "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-            | "envoy.retry_host_predicates.previous_hosts" => previous_hosts = true,
+            | "envoy.retry_host_predicates.previous_hosts" => hosts.previous = true,
             "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate"
-            | "envoy.retry_host_predicates.omit_canary_hosts"
-            | "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig" => {
-                cx.left_out(&at, format!("retry host predicate {kind} is not in force"));
+            | "envoy.retry_host_predicates.omit_canary_hosts" => hosts.canary = true,
+            "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig" => {
+                let config =
+                    extension.as_ref().map(|extension| extension.message::<OmitHostMetadataConfig>(&config_at));
+                let mut metadata = scalar::metadata(config.transpose()?.and_then(|config| config.metadata_match));
+                if let Some(Value::Struct(labels)) = metadata.remove("envoy.lb") {
+                    hosts.metadata.push(labels);
+                }
             }
-            _ => return Err(unsupported(&at, format!("a retry host predicate of type {kind:?}"))),
+            kind => return Err(unsupported(&at, format!("a retry host predicate of type {kind:?}"))),
         }
     }
-    Ok(previous_hosts)
+    Ok(hosts)
 }
