@@ -181,6 +181,9 @@ fn egress(rules: &mut Rules<'_>, at: &str, listener: &IstioEgressListener) {
 
 fn pool(rules: &mut Rules<'_>, at: &str, pool: Option<&ConnectionPoolSettings>) {
     connection_pool(rules, at, pool);
+    if pool.is_some() {
+        rules.not_in_force(at, "limits on what is served have no effect yet");
+    }
     if pool.and_then(|pool| pool.http.as_ref()).is_some_and(|http| http.h2_upgrade_policy != H2UpgradePolicy::Default) {
         rules.refuse(code::EXCLUSIVE, &format!("{at}.http.h2UpgradePolicy"), "not allowed for what is served");
     }

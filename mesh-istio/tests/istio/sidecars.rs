@@ -385,6 +385,11 @@ fn what_calls_cannot_find_is_reported() {
             "spec.egress[0].bind",
         ),
         ("ingress: [{port: {number: 80, protocol: HTTP, name: p}, bind: 10.0.0.1}]", "spec.ingress[0].bind"),
+        ("inboundConnectionPool: {http: {}}", "spec.inboundConnectionPool"),
+        (
+            "ingress: [{port: {number: 80, protocol: HTTP, name: p}, connectionPool: {http: {}}}]",
+            "spec.ingress[0].connectionPool",
+        ),
     ] {
         let text = format!("{SERVICES}{}", sidecar("s", "shop", spec));
         let world = World::load([("x", text)]);

@@ -102,7 +102,6 @@ async fn the_whole_article_loads_and_what_has_no_effect_is_said() {
     assert!(seen);
     let findings = mesh.findings();
     for file in [
-        "02-sidecar",
         "05-memquota-handler",
         "07-authorizationpolicy",
         "10-quotaspec",
