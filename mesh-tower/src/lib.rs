@@ -10,6 +10,7 @@ pub mod edge;
 mod effect;
 mod error;
 pub mod fault;
+pub mod health_check;
 pub mod inbound;
 pub mod outbound;
 pub mod pool;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mesh_core::resource::Invalid;
 use mesh_core::resource::cluster::{Cluster, Discovery, LbPolicy, LeastRequest, UpstreamProtocol};
 use mesh_core::resource::endpoint::{Address, ClusterLoadAssignment};
+use mesh_core::resource::health_check::HealthChecker;
 use mesh_core::resource::outlier_detection::OutlierDetection;
 use mesh_proto::{json, type_url};
 use mesh_xds::decode::{self, Decoded};
@@ -212,6 +213,111 @@ fn outlier_detection_has_envoys_defaults_and_limits() {
     );
 }
 
+/// A health check with these fields besides what every check needs; a TCP check unless they say otherwise.
+fn checked(fields: Json) -> Result<Decoded<Cluster>, Invalid> {
+    let mut check = json!({ "timeout": "1s", "interval": "5s", "unhealthy_threshold": 2, "healthy_threshold": 3 });
+    let fields = fields.as_object().unwrap();
+    if !fields.keys().any(|key| key.ends_with("_health_check")) {
+        check["tcp_health_check"] = json!({});
+    }
+    for (key, value) in fields {
+        check[key] = value.clone();
+    }
+    decode(&cluster(json!({ "health_checks": [check] })))
+}
+
+#[test]
+fn a_health_check_has_envoys_defaults() {
+    let check = checked(json!({})).unwrap().value.health_check.clone().unwrap();
+    let five = Duration::from_secs(5);
+    assert_eq!((check.timeout, check.interval), (Duration::from_secs(1), five));
+    assert_eq!((check.unhealthy_threshold, check.healthy_threshold), (2, 3));
+    assert_eq!((check.no_traffic_interval, check.no_traffic_healthy_interval), (Duration::from_secs(60), None));
+    assert_eq!(
+        (check.unhealthy_interval, check.unhealthy_edge_interval, check.healthy_edge_interval),
+        (five, five, five)
+    );
+    assert!(check.reuse_connection && check.alt_port.is_none());
+    let check = checked(json!({ "unhealthy_interval": "7s" })).unwrap().value.health_check.clone().unwrap();
+    assert_eq!(check.unhealthy_edge_interval, Duration::from_secs(7));
+    let http = checked(json!({ "http_health_check": { "path": "/" } })).unwrap().value.health_check.clone().unwrap();
+    let HealthChecker::Http(http) = &http.checker else { panic!("{http:?}") };
+    assert_eq!(http.expected_statuses.first(), Some(&(200..201)));
+    assert_eq!((http.expected_statuses.len(), http.http2, http.method.as_str()), (1, false, "GET"));
+}
+
+#[test]
+fn health_checks_that_cannot_be_made_as_asked_are_refused() {
+    let http = |fields: Json| {
+        let mut check = json!({ "path": "/" });
+        for (key, value) in fields.as_object().unwrap() {
+            check[key] = value.clone();
+        }
+        json!({ "http_health_check": check })
+    };
+    let cases = [
+        (json!({ "timeout": null }), "timeout: is required"),
+        (json!({ "timeout": "0s" }), "timeout: 0s must be above 0s"),
+        (json!({ "interval": null }), "interval: is required"),
+        (json!({ "interval": "10000000000s" }), "interval: duration is out of range"),
+        (json!({ "unhealthy_threshold": null }), "unhealthy_threshold: is required"),
+        (json!({ "healthy_threshold": null }), "healthy_threshold: is required"),
+        (json!({ "no_traffic_interval": "0s" }), "no_traffic_interval: 0s must be above 0s"),
+        (json!({ "alt_port": 70000 }), "alt_port: 70000 is no port"),
+        (
+            json!({ "custom_health_check": { "name": "redis" } }),
+            "custom_health_check: health check \"redis\" is not supported",
+        ),
+        (http(json!({ "path": "" })), "http_health_check.path: must not be empty"),
+        (
+            http(json!({ "expected_statuses": [{ "start": 200, "end": 200 }] })),
+            "http_health_check.expected_statuses[0]: [200, 200) is no range within 100 to 600",
+        ),
+        (
+            http(json!({ "retriable_statuses": [{ "start": 99, "end": 700 }] })),
+            "http_health_check.retriable_statuses[0]: [99, 700) is no range within 100 to 600",
+        ),
+        (
+            http(json!({ "service_name_matcher": { "prefix": "a" } })),
+            "http_health_check.service_name_matcher: checking the name of a service is not supported",
+        ),
+        (
+            http(json!({ "receive": [{ "text": "00" }] })),
+            "http_health_check.receive: checking the body of an answer is not supported",
+        ),
+        (http(json!({ "codec_client_type": "HTTP3" })), "http_health_check.codec_client_type: HTTP/3 is not supported"),
+        (
+            http(json!({ "request_headers_to_add": [{ "header": { "key": "a", "value": "%PROTOCOL%" } }] })),
+            "http_health_check.request_headers_to_add[0].header.value: a formatted header in a health check is not supported",
+        ),
+        (
+            json!({ "tcp_health_check": { "send": { "text": "0g" } } }),
+            "tcp_health_check.send.text: \"0g\" is not hexadecimal",
+        ),
+        (
+            json!({ "tcp_health_check": { "receive": [{ "text": "abc" }] } }),
+            "tcp_health_check.receive[0].text: \"abc\" is not hexadecimal",
+        ),
+        (
+            json!({ "grpc_health_check": { "authority": "a b" } }),
+            "grpc_health_check.authority: \"a b\" is no authority: invalid uri character",
+        ),
+    ];
+    for (fields, expected) in cases {
+        assert_eq!(refusal(checked(fields)), format!("health_checks[0].{expected}"));
+    }
+    let one = json!({ "timeout": "1s", "interval": "1s", "unhealthy_threshold": 1, "healthy_threshold": 1, "tcp_health_check": {} });
+    assert_eq!(
+        refusal(decode(&cluster(json!({ "health_checks": [one, one] })))),
+        "health_checks: more than one health check is not supported"
+    );
+    for extreme in [0, u32::MAX] {
+        let fields =
+            json!({ "unhealthy_threshold": extreme, "healthy_threshold": extreme, "interval_jitter_percent": extreme });
+        assert!(checked(fields).is_ok());
+    }
+}
+
 #[test]
 fn a_policy_that_is_not_there_yet_is_replaced_and_said() {
     let of = |fields: Json| {
@@ -276,7 +382,6 @@ fn the_protocol_comes_from_the_options_or_from_the_older_fields() {
 #[test]
 fn what_has_no_effect_yet_is_listed() {
     let config = cluster(json!({
-        "health_checks": [{ "timeout": "1s", "interval": "1s", "unhealthy_threshold": 1, "healthy_threshold": 1, "tcp_health_check": {} }],
         "alt_stat_name": "a;",
         "common_lb_config": { "locality_weighted_lb_config": {} }
     }));
@@ -287,7 +392,6 @@ fn what_has_no_effect_yet_is_listed() {
         [
             "alt_stat_name: Cluster.alt_stat_name is not in force",
             "common_lb_config.locality_weighted_lb_config: CommonLbConfig.locality_weighted_lb_config is not in force",
-            "health_checks: Cluster.health_checks is not in force"
         ]
     );
 }

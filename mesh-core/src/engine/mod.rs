@@ -8,6 +8,7 @@ pub mod facts;
 pub mod fault;
 pub mod filter;
 pub mod headers;
+pub mod health_check;
 pub mod load_balancing;
 pub mod local_reply;
 pub mod matcher;

@@ -1,10 +1,12 @@
 //! `envoy.config.cluster.v3.Cluster`: an upstream, how its hosts are found, chosen, limited and spoken to.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Name;
 use super::endpoint::ClusterLoadAssignment;
+use super::health_check::HealthCheck;
 use super::metadata::{Metadata, Value};
 use super::outlier_detection::OutlierDetection;
 
@@ -26,6 +28,12 @@ pub struct Cluster {
     pub update_merge_window: Duration,
     /// Ejection of hosts that answer badly; `None` leaves it off.
     pub outlier_detection: Option<OutlierDetection>,
+    /// How hosts are asked whether they are well; `None` when nobody asks.
+    pub health_check: Option<Arc<HealthCheck>>,
+    /// `common_lb_config.ignore_new_hosts_until_first_hc`: whether hosts do not count before their first check.
+    pub ignore_new_hosts_until_first_hc: bool,
+    /// Whether a host that is removed goes at once although it passes its checks.
+    pub ignore_health_on_host_removal: bool,
     /// Concurrency limits of this process towards the cluster.
     pub circuit_breakers: CircuitBreakers,
     /// Which HTTP version is spoken to the hosts.
@@ -53,6 +61,9 @@ impl Cluster {
             healthy_panic_threshold: 50.0,
             update_merge_window: Duration::from_secs(1),
             outlier_detection: None,
+            health_check: None,
+            ignore_new_hosts_until_first_hc: false,
+            ignore_health_on_host_removal: false,
             circuit_breakers: CircuitBreakers::default(),
             protocol: UpstreamProtocol::Http1,
             http: HttpConnectionOptions::default(),

@@ -9,6 +9,7 @@ pub mod downstream;
 pub mod endpoint;
 pub mod filter;
 pub mod header_mutation;
+pub mod health_check;
 pub mod invalid;
 pub mod listener;
 pub mod matcher;

@@ -1,6 +1,6 @@
 //! A cluster as compiled: balancer, breaker and the live state they work on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::engine::circuit_breaker::CircuitBreaker;
@@ -8,9 +8,9 @@ use crate::engine::load_balancing::{Host, LoadBalancer, PriorityHost, endpoints}
 use crate::engine::outlier_detection::{Bell, Monitor};
 use crate::engine::routing::ClusterId;
 use crate::resource::cluster::{self as config, Discovery, TransportSocket};
-use crate::resource::endpoint::{Address, ClusterLoadAssignment, Endpoint, HealthStatus};
+use crate::resource::endpoint::{Address, ClusterLoadAssignment, Endpoint, HealthStatus, LocalityEndpoints};
 use crate::resource::metadata::Metadata;
-use crate::state::{ClusterState, EndpointState, Transport};
+use crate::state::{ClusterState, EndpointState, Finding, Transport};
 
 /// A cluster in force.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Cluster {
     breaker: CircuitBreaker,
     state: Arc<ClusterState>,
     monitor: Option<Arc<Monitor>>,
+    /// The same with removed hosts that are kept, if there are any.
+    kept: Option<Arc<ClusterLoadAssignment>>,
     original_destinations: Option<Arc<OriginalDestinations>>,
 }
 
@@ -45,9 +47,11 @@ impl Cluster {
         let known: HashMap<&Address, &Host> = previous
             .map(|before| before.balancer.hosts().iter().map(|host| (&host.endpoint.address, host)).collect())
             .unwrap_or_default();
+        // Hosts that were removed and pass their checks are kept until they fail one.
+        let kept = assignment.as_ref().and_then(|assignment| with_kept(&config, assignment, previous?));
         let listed = match &config.discovery {
             Discovery::Static(listed) | Discovery::LogicalDns { endpoints: listed, .. } => Some(listed),
-            Discovery::Eds { .. } | Discovery::StrictDns { .. } => assignment.as_deref(),
+            Discovery::Eds { .. } | Discovery::StrictDns { .. } => kept.as_deref().or(assignment.as_deref()),
             Discovery::OriginalDst => None,
         };
         let host = |endpoint: &Endpoint| {
@@ -57,7 +61,7 @@ impl Cluster {
                     .map(|host| &host.endpoint)
                     .filter(|same| ***same == *endpoint)
                     .map_or_else(|| Arc::new(endpoint.clone()), Arc::clone),
-                state: before.map(|host| Arc::clone(&host.state)).unwrap_or_default(),
+                state: before.map_or_else(|| new_state(&config), |host| Arc::clone(&host.state)),
                 transport: before
                     .filter(|_| keep_transports)
                     .map(|host| Arc::clone(&host.transport))
@@ -88,6 +92,7 @@ impl Cluster {
             monitor,
             config,
             assignment,
+            kept,
             original_destinations,
         }
     }
@@ -139,6 +144,54 @@ impl Cluster {
     pub fn original_destination(&self, address: &Address) -> Option<Host> {
         Some(self.original_destinations.as_ref()?.host(address))
     }
+}
+
+/// A host that nobody knows yet: where hosts are checked, it counts as failed until it was.
+fn new_state(config: &config::Cluster) -> Arc<EndpointState> {
+    let state = EndpointState::default();
+    if config.health_check.is_some() {
+        state.note(Finding::CheckFailed, true);
+        state.note(Finding::Unchecked, config.ignore_new_hosts_until_first_hc);
+    }
+    Arc::new(state)
+}
+
+/// `assignment` with the hosts that it has no more and that pass their checks, each where it was. `None` if there are
+/// none.
+fn with_kept(
+    config: &config::Cluster,
+    assignment: &ClusterLoadAssignment,
+    previous: &Cluster,
+) -> Option<Arc<ClusterLoadAssignment>> {
+    if config.health_check.is_none() || config.ignore_health_on_host_removal {
+        return None;
+    }
+    let listed: HashSet<&Address> = endpoints(assignment).map(|(_, endpoint)| &endpoint.address).collect();
+    let passing: HashSet<&Address> = previous
+        .balancer
+        .hosts()
+        .iter()
+        .filter(|host| !host.state.is(Finding::CheckFailed))
+        .map(|host| &host.endpoint.address)
+        .filter(|address| !listed.contains(address))
+        .collect();
+    if passing.is_empty() {
+        return None;
+    }
+    let mut merged = assignment.clone();
+    for group in &previous.kept.as_ref().or(previous.assignment.as_ref())?.localities {
+        let kept = group.endpoints.iter().filter(|endpoint| passing.contains(&endpoint.address));
+        let mut kept = kept.cloned().peekable();
+        if kept.peek().is_none() {
+            continue;
+        }
+        let same = |one: &&mut LocalityEndpoints| one.locality == group.locality && one.priority == group.priority;
+        match merged.localities.iter_mut().find(same) {
+            Some(group) => group.endpoints.extend(kept),
+            None => merged.localities.push(LocalityEndpoints { endpoints: kept.collect(), ..group.clone() }),
+        }
+    }
+    Some(Arc::new(merged))
 }
 
 /// Whether connections made under `a` serve `b` as well.

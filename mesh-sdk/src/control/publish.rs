@@ -21,7 +21,7 @@ use mesh_proto::prost;
 use mesh_xds::decode::{self, Batch, Resource};
 use tokio::time::Instant;
 
-use super::health::Watch;
+use super::health::{Checker, Done, Watch};
 use crate::source::{Given, Reading};
 use crate::view::View;
 
@@ -32,6 +32,7 @@ pub(crate) struct Publisher {
     mesh: MeshConfig,
     compiler: Compiler,
     watch: Watch,
+    checker: Checker,
     view: Arc<View>,
     /// What was judged last, accepted or refused.
     judged: BTreeMap<ResourceName, Bytes>,
@@ -56,6 +57,7 @@ impl Publisher {
             mesh,
             compiler: Compiler::new(fastrand::u64(..)).with_compat(compat).with_bell(bell),
             watch: Watch::new(),
+            checker: Checker::default(),
             view,
             judged: BTreeMap::new(),
             said: BTreeSet::new(),
@@ -141,6 +143,34 @@ impl Publisher {
     pub(crate) fn health(&mut self) {
         let changed = self.watch.run();
         self.made_again(changed);
+        self.begin_checks();
+    }
+
+    /// Puts in force what came of a health check.
+    pub(crate) fn checked(&mut self, done: Done) {
+        let changed = self.watch.checked(&done);
+        self.made_again(changed);
+        if self.watch.is_checked(done.key()) {
+            self.checker.keep(done);
+        }
+        self.begin_checks();
+    }
+
+    /// Waits for a health check that ends; for ever, when none is under way.
+    ///
+    /// # Cancel safety
+    /// No end is lost.
+    pub(crate) async fn check_done(&mut self) -> Done {
+        self.checker.done().await
+    }
+
+    /// A cluster with a host that waits for its first health check.
+    pub(crate) fn unchecked(&self) -> Option<&Name> {
+        self.watch.unchecked()
+    }
+
+    fn begin_checks(&mut self) {
+        self.checker.begin(self.watch.take_checks());
     }
 
     /// When [`health`](Self::health) is due, if ever.
@@ -208,6 +238,8 @@ impl Publisher {
         tracing::debug!(version = next.version(), workload = self.view.workload, "configuration in force");
         let changed = self.watch.follow(next);
         self.made_again(changed);
+        let Self { checker, watch, .. } = self;
+        checker.retain(|key| watch.is_checked(key));
     }
 
     /// Says once in the life of the mesh that a kind of field has no effect; where it is set is on `/coverage`.

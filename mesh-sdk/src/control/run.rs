@@ -35,7 +35,7 @@ pub(super) async fn run(plan: Plan, first: oneshot::Sender<Result<Started, Build
     let mut names = refresher;
     publisher.readings(&readings);
     names.follow(publisher.clusters());
-    settle(&view, &names);
+    settle(&view, &names, &publisher);
     let started = match plan.admin {
         Some(address) => match admin::start(address, std::sync::Arc::clone(&view)).await {
             Ok(address) => Started { admin: Some(address) },
@@ -62,8 +62,9 @@ pub(super) async fn run(plan: Plan, first: oneshot::Sender<Result<Started, Build
             }
             () = caller.called() => publisher.health(),
             () = until(publisher.health_due()) => publisher.health(),
+            done = publisher.check_done() => publisher.checked(done),
         }
-        settle(&view, &names);
+        settle(&view, &names, &publisher);
     }
 }
 
@@ -125,9 +126,14 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-fn settle(view: &View, names: &Refresher) {
+fn settle(view: &View, names: &Refresher, publisher: &Publisher) {
     view.set_readiness(match names.unanswered() {
         Some(cluster) => Readiness::Waiting(format!("waiting for the names of cluster {cluster} to be resolved")),
-        None => Readiness::Live,
+        None => match publisher.unchecked() {
+            Some(cluster) => {
+                Readiness::Waiting(format!("waiting for the first health check of a host of cluster {cluster}"))
+            }
+            None => Readiness::Live,
+        },
     });
 }

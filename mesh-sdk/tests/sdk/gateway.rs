@@ -24,7 +24,7 @@ async fn exchange(address: SocketAddr, request: &str) -> String {
 }
 
 /// A GET; status and body.
-async fn get(address: SocketAddr, host: &str, path: &str, headers: &str) -> (u16, String) {
+pub(crate) async fn get(address: SocketAddr, host: &str, path: &str, headers: &str) -> (u16, String) {
     let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{headers}\r\n");
     let text = exchange(address, &head).await;
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
@@ -42,7 +42,7 @@ fn mirror() -> Router {
     })
 }
 
-fn listener(name: &str, more: &str, hosts: &str) -> String {
+pub(crate) fn listener(name: &str, more: &str, hosts: &str) -> String {
     format!(
         "  - name: {name}\n    address: {{socket_address: {{address: 127.0.0.1, port_value: {}}}}}\n{more}    filter_chains:\n    \
          - filters:\n      - name: http\n        typed_config:\n          \
@@ -64,14 +64,14 @@ fn config(listeners: &str, port: u16) -> String {
 const TO_UP: &str = "[{name: v, domains: ['*'], routes: [{match: {prefix: /hi}, direct_response: {status: 201, body: {inline_string: hi}}}, \
                      {match: {prefix: /up}, route: {cluster: up}}]}]";
 
-async fn mesh_of_envoy(text: &str) -> (Mesh, tempfile::TempDir) {
+pub(crate) async fn mesh_of_envoy(text: &str) -> (Mesh, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("envoy.yaml"), text).unwrap();
     let mesh = Mesh::builder().envoy_config(folder.path().join("envoy.yaml")).build().await.unwrap();
     (mesh, folder)
 }
 
-async fn open(mesh: &Mesh) -> Gateway {
+pub(crate) async fn open(mesh: &Mesh) -> Gateway {
     mesh.gateway().on_loopback().open().await.unwrap()
 }
 

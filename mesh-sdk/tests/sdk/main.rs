@@ -9,6 +9,7 @@ mod directory;
 mod ejections;
 mod gateway;
 mod grpc;
+mod health_checks;
 mod lifecycle;
 mod names;
 mod outcomes;

@@ -70,7 +70,8 @@ fn delayed(error: &io::Error) -> String {
     format!("delayed connect error: {text}")
 }
 
-async fn open(settings: &Settings) -> io::Result<Io> {
+/// Opens a byte stream; nothing bounds how long that takes.
+pub(super) async fn open(settings: &Settings) -> io::Result<Io> {
     match &settings.address {
         Address::Socket(address) => tcp(*address, settings.tcp_keepalive).await.map(Io::Tcp),
         Address::Dns { host, port } => {

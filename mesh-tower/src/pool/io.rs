@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 
 /// TCP or a Unix socket.
 #[derive(Debug)]
-pub(super) enum Io {
+pub(crate) enum Io {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),

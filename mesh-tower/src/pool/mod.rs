@@ -84,18 +84,31 @@ pub(crate) struct Settings {
     pub(crate) runtime: Handle,
 }
 
-impl EndpointPool {
-    fn new(cluster: &Cluster, address: &Address, runtime: Handle) -> Self {
+impl Settings {
+    fn of(cluster: &Cluster, address: &Address, runtime: Handle) -> Self {
         let config = cluster.config();
-        let settings = Arc::new(Settings {
+        Self {
             address: address.clone(),
             connect_timeout: config.connect_timeout,
             tcp_keepalive: config.tcp_keepalive,
             http: config.http,
             http2: config.http2,
             runtime,
-        });
-        Self { protocol: config.protocol, h1: H1Pool::new(Arc::clone(&settings)), h2: H2Pool::new(settings) }
+        }
+    }
+}
+
+/// Opens a byte stream of its own to an address of a cluster; nothing but its own failure bounds how long that takes.
+///
+/// Must be called on a Tokio runtime.
+pub(crate) async fn open(cluster: &Cluster, address: &Address) -> std::io::Result<io::Io> {
+    connect::open(&Settings::of(cluster, address, Handle::current())).await
+}
+
+impl EndpointPool {
+    fn new(cluster: &Cluster, address: &Address, runtime: Handle) -> Self {
+        let settings = Arc::new(Settings::of(cluster, address, runtime));
+        Self { protocol: cluster.config().protocol, h1: H1Pool::new(Arc::clone(&settings)), h2: H2Pool::new(settings) }
     }
 }
 

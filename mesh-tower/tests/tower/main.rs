@@ -10,6 +10,7 @@ mod connecting;
 mod faults;
 mod filters;
 mod grpc;
+mod health_checks;
 mod hedging;
 mod http1;
 mod http1_limits;

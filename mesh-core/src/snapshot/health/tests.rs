@@ -2,9 +2,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::engine::health_check::CheckOutcome;
 use crate::engine::outlier_detection::{Bell, Observation};
 use crate::resource::cluster::{Cluster as Config, Discovery};
 use crate::resource::endpoint::{Address, ClusterLoadAssignment, Endpoint, HealthStatus, LocalityEndpoints};
+use crate::resource::health_check::{HealthCheck, HealthChecker, TcpHealthCheck};
 use crate::resource::metadata::Metadata;
 use crate::resource::outlier_detection::{Enforcing, OutlierDetection};
 use crate::snapshot::{Change, Compiler, RequestCompat, Update};
@@ -121,7 +123,7 @@ fn a_host_is_ejected_by_its_answers_and_returns_in_a_sweep() {
     assert_eq!(changes.ejections, [("c".into(), Effect::Ejected { address: address(1), cause })]);
     assert_eq!(mesh.usable("c"), ["2"]);
     // The ejection lasts a second, which is over in the second sweep only.
-    assert_eq!(mesh.run(S), Changes::default());
+    assert_eq!(mesh.run(S).ejections, []);
     assert_eq!(mesh.usable("c"), ["2"]);
     assert_eq!(mesh.run(2 * S).ejections, [("c".into(), Effect::Returned { address: address(1) })]);
     assert_eq!(mesh.usable("c"), ["1", "2"]);
@@ -220,5 +222,124 @@ fn a_cluster_that_goes_is_forgotten() {
     mesh.fail("c", 2, S / 2);
     mesh.apply(Update { clusters: vec![Change::Remove("c".into())], ..Update::default() }, S);
     assert_eq!(mesh.health.wake_at(), None);
-    assert_eq!(mesh.run(100 * S), Changes::default());
+    let changes = mesh.run(100 * S);
+    assert!(changes.health.is_empty() && changes.ejections.is_empty(), "{changes:?}");
+}
+
+const PASSED: CheckOutcome = CheckOutcome::Passed { degraded: false };
+
+fn checked(name: &str) -> Config {
+    let check = HealthCheck {
+        timeout: S,
+        interval: S,
+        initial_jitter: Duration::ZERO,
+        interval_jitter: Duration::ZERO,
+        interval_jitter_percent: 0,
+        unhealthy_threshold: 1,
+        healthy_threshold: 1,
+        alt_port: None,
+        reuse_connection: true,
+        no_traffic_interval: S,
+        no_traffic_healthy_interval: None,
+        unhealthy_interval: S,
+        unhealthy_edge_interval: S,
+        healthy_edge_interval: S,
+        checker: HealthChecker::Tcp(TcpHealthCheck::default()),
+    };
+    Config { health_check: Some(Arc::new(check)), ..cluster(name, None) }
+}
+
+impl Mesh {
+    /// Makes the checks that are due; those of `failing` ports fail. Which ports were asked.
+    fn check(&mut self, failing: &[u16], now: Duration) -> Vec<Address> {
+        let checks = self.run(now).checks;
+        let asked = checks.iter().map(|check| check.host.endpoint.address.clone()).collect();
+        for check in checks {
+            let fails = failing.iter().any(|port| address(*port) == check.host.endpoint.address);
+            let changes = self.health.checked(&check, if fails { CheckOutcome::Unwell } else { PASSED }, now);
+            self.publish(&changes, now);
+        }
+        asked
+    }
+}
+
+#[test]
+fn a_new_host_is_unhealthy_until_its_first_check_or_left_out() {
+    for ignored in [false, true] {
+        let config = Config { ignore_new_hosts_until_first_hc: ignored, ..checked("c") };
+        let mut mesh = Mesh::new(config, &[1, 2]);
+        assert_eq!((mesh.usable("c"), mesh.health.unchecked().map(|name| &**name)), (vec![], Some("c")));
+        let host = Arc::clone(&mesh.compiler.current().cluster_by_name("c").unwrap().balancer().hosts()[0].state);
+        assert_eq!(host.is(Finding::Unchecked), ignored);
+        assert_eq!(mesh.check(&[2], Duration::ZERO).len(), 2);
+        assert_eq!((mesh.usable("c"), mesh.health.unchecked()), (vec!["1".into()], None));
+        assert!(!host.is(Finding::Unchecked));
+        // Nobody is asked before the interval has passed, and only once at a time.
+        assert_eq!(mesh.check(&[], S / 2), []);
+        let under_way = mesh.run(S).checks;
+        assert_eq!((under_way.len(), mesh.check(&[], 2 * S).len()), (2, 0));
+        for check in under_way {
+            let changes = mesh.health.checked(&check, PASSED, 2 * S);
+            mesh.publish(&changes, 2 * S);
+        }
+        assert_eq!(mesh.usable("c"), ["1", "2"]);
+    }
+}
+
+#[test]
+fn a_removed_host_that_passes_its_checks_is_kept_until_it_fails_one() {
+    let mut mesh = Mesh::new(checked("c"), &[1, 2, 3]);
+    mesh.check(&[2], Duration::ZERO);
+    assert_eq!(mesh.usable("c"), ["1", "3"]);
+    mesh.endpoints("c", &[4], S / 2);
+    assert_eq!(mesh.usable("c"), ["1", "3"], "2 failed, 4 was not asked yet");
+    mesh.check(&[], S);
+    assert_eq!(mesh.usable("c").len(), 3);
+    mesh.push(Config { connect_timeout: 9 * S, ..checked("c") }, S);
+    assert_eq!(mesh.usable("c").len(), 3, "other settings do not forget it");
+    mesh.check(&[3], 2 * S);
+    assert_eq!(mesh.usable("c").len(), 2);
+    mesh.check(&[1], 3 * S);
+    assert_eq!(mesh.usable("c"), ["4"]);
+    let hosts = mesh.compiler.current().cluster_by_name("c").unwrap().balancer().hosts().len();
+    assert_eq!(hosts, 1, "who fails a check is gone");
+    let mut mesh = Mesh::new(Config { ignore_health_on_host_removal: true, ..checked("c") }, &[1, 2]);
+    mesh.check(&[], Duration::ZERO);
+    mesh.endpoints("c", &[2], S / 2);
+    assert_eq!(mesh.usable("c"), ["2"]);
+}
+
+#[test]
+fn checks_survive_pushes_and_end_with_their_cluster() {
+    let mut mesh = Mesh::new(checked("c"), &[1, 2]);
+    mesh.check(&[1], Duration::ZERO);
+    for push in 0..1_000u32 {
+        let mut config = checked("c");
+        config.circuit_breakers.default.max_requests = push;
+        mesh.push(config, S / 2);
+        mesh.endpoints("c", if push % 2 == 0 { &[2, 1] } else { &[1, 2] }, S / 2);
+    }
+    assert_eq!((mesh.usable("c"), mesh.check(&[1], S / 2).len()), (vec!["2".into()], 0), "nobody is asked anew");
+    // Without checks nobody fails them.
+    mesh.push(cluster("c", None), S);
+    assert_eq!((mesh.usable("c").len(), mesh.health.wake_at()), (2, None));
+    // Who is in use when checks begin stays so until one fails.
+    mesh.push(checked("c"), S);
+    assert_eq!(mesh.usable("c").len(), 2);
+    mesh.check(&[1], S);
+    assert_eq!(mesh.usable("c"), ["2"]);
+    let late = mesh.run(2 * S).checks;
+    mesh.apply(Update { clusters: vec![Change::Remove("c".into())], ..Update::default() }, 2 * S);
+    assert!(mesh.health.checked(&late[0], PASSED, 2 * S).health.is_empty(), "an answer that nobody waits for");
+}
+
+#[test]
+fn a_passing_check_brings_an_ejected_host_back() {
+    let settings = OutlierDetection { base_ejection_time: 100 * S, ..strict() };
+    let mut mesh = Mesh::new(Config { outlier_detection: Some(settings), ..checked("c") }, &[1, 2]);
+    mesh.check(&[], Duration::ZERO);
+    mesh.fail("c", 1, S / 2);
+    assert_eq!(mesh.usable("c"), ["2"]);
+    mesh.check(&[], S);
+    assert_eq!(mesh.usable("c").len(), 2);
 }

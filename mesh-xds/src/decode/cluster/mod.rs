@@ -6,11 +6,13 @@
 
 mod breakers;
 mod discovery;
+mod health_check;
 mod lb_policy;
 mod outlier_detection;
 mod protocol;
 mod transport;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use self::protocol::http2 as http2_options;
@@ -54,6 +56,10 @@ pub(super) fn cluster(cx: &mut Context, at: &At<'_>, message: pb::Cluster) -> Re
         let at = at.field("outlier_detection");
         cluster.outlier_detection = Some(outlier_detection::outlier_detection(&at, settings)?);
     }
+    cluster.health_check =
+        health_check::health_check(&at.field("health_checks"), &message.health_checks)?.map(Arc::new);
+    cluster.ignore_new_hosts_until_first_hc = common.ignore_new_hosts_until_first_hc;
+    cluster.ignore_health_on_host_removal = message.ignore_health_on_host_removal;
     cluster.circuit_breakers = breakers::breakers(&at.field("circuit_breakers"), message.circuit_breakers.as_ref())?;
     cluster.protocol = options.protocol;
     cluster.http = options.http;

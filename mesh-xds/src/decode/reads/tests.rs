@@ -147,7 +147,6 @@ const AHEAD: &[&str] = &[
     "HttpProtocolOptions.max_stream_duration",
     "Thresholds.max_connection_pools",
     "Policy.overprovisioning_factor",
-    "OutlierDetection.successful_active_health_check_uneject_host",
 ];
 
 #[test]
