@@ -13,6 +13,7 @@ pub mod load_balancing;
 pub mod local_reply;
 pub mod matcher;
 pub mod outlier_detection;
+pub mod quota;
 pub mod random;
 pub mod rate_limit;
 pub mod response_flags;

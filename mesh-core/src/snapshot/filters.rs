@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::engine::filter::{FilterInstance, FilterSet, compile};
+use crate::engine::quota::Registry;
 use crate::resource::listener::{HttpConnectionManager, HttpFilter};
 use crate::resource::{FieldPath, Problem};
 
@@ -18,6 +19,8 @@ pub(super) struct Filters {
     made: HashMap<String, Made>,
     /// Those of the listeners as they were before the update that is being applied.
     before: HashMap<String, Made>,
+    /// What quotas have counted: the same limit counts in one place, whichever listeners have it.
+    quotas: Registry,
 }
 
 #[derive(Debug)]
@@ -29,7 +32,7 @@ struct Made {
 
 impl Default for Filters {
     fn default() -> Self {
-        Self { factory: |_| None, made: HashMap::new(), before: HashMap::new() }
+        Self { factory: |_| None, made: HashMap::new(), before: HashMap::new(), quotas: Registry::default() }
     }
 }
 
@@ -51,7 +54,7 @@ impl Filters {
     /// Whether the filters of a connection manager can be made; `at` is its field.
     pub(super) fn check(manager: &HttpConnectionManager, at: &str) -> Result<(), (FieldPath, Problem)> {
         for (number, filter) in manager.http_filters.iter().enumerate() {
-            compile(&filter.config, &place(at, number))?;
+            compile(&filter.config, &place(at, number), &mut Registry::default())?;
         }
         Ok(())
     }
@@ -68,7 +71,7 @@ impl Filters {
         set
     }
 
-    fn make(&self, before: Option<Made>, manager: &HttpConnectionManager) -> Made {
+    fn make(&mut self, before: Option<Made>, manager: &HttpConnectionManager) -> Made {
         let mut known: Vec<(HttpFilter, Option<FilterInstance>)> =
             before.map(|before| before.config.into_iter().zip(before.instances).collect()).unwrap_or_default();
         let instances: Vec<_> = manager
@@ -86,12 +89,12 @@ impl Filters {
         Made { config: manager.http_filters.clone(), instances, set }
     }
 
-    fn one(&self, config: &HttpFilter) -> Option<FilterInstance> {
+    fn one(&mut self, config: &HttpFilter) -> Option<FilterInstance> {
         if let Some(instance) = (self.factory)(config) {
             return Some(instance);
         }
         // It was made for the check already, so it can be made.
-        let filter = compile(&config.config, &FieldPath::root()).ok()??;
+        let filter = compile(&config.config, &FieldPath::root(), &mut self.quotas).ok()??;
         Some(FilterInstance { name: Arc::clone(&config.name), disabled: config.disabled, filter })
     }
 }

@@ -5,19 +5,25 @@ use std::sync::Arc;
 use super::{HttpFilter, RouteConfig};
 use crate::engine::buffer::{Buffer, BufferLimit};
 use crate::engine::fault::{Fault, FaultSettings};
+use crate::engine::quota::{Quota, Registry};
 use crate::engine::rate_limit::{LocalRateLimit, RouteLimit};
 use crate::resource::filter::{FilterConfig, RouteConfig as RouteFilterConfig};
 use crate::resource::{FieldPath, Name, Problem};
 
-/// Makes a filter. `at` is its configuration's place; `None` for one that is left out (decode has reported it).
+/// Makes a filter. `at` is its configuration's place, `quotas` what quotas have counted so far; `None` for one that is left out (decode has reported it).
 ///
 /// # Errors
 /// Where and what is wrong with its configuration.
-pub fn compile(config: &FilterConfig, at: &FieldPath) -> Result<Option<Arc<dyn HttpFilter>>, (FieldPath, Problem)> {
+pub fn compile(
+    config: &FilterConfig,
+    at: &FieldPath,
+    quotas: &mut Registry,
+) -> Result<Option<Arc<dyn HttpFilter>>, (FieldPath, Problem)> {
     Ok(match config {
         FilterConfig::Buffer(config) => Some(Arc::new(Buffer::new(*config))),
         FilterConfig::LocalRateLimit(config) => Some(Arc::new(LocalRateLimit::compile(config, at)?)),
         FilterConfig::Fault(config) => Some(Arc::new(Fault::compile(config, at)?)),
+        FilterConfig::Quota(config) => Some(Arc::new(Quota::compile(config, at, quotas)?)),
         FilterConfig::NotInForce(_) => None,
     })
 }

@@ -6,10 +6,14 @@
 mod buffer;
 mod fault;
 mod local_rate_limit;
+mod quota;
 
 pub use self::buffer::Buffer;
 pub use self::fault::{AbortError, Fault, FaultAbort, FaultDelay, FaultRateLimit};
 pub use self::local_rate_limit::{LocalDescriptor, LocalRateLimit, VirtualHostLimits};
+pub use self::quota::{
+    Algorithm, Attribute, Charge, Expression, Function, QuotaLimit, QuotaOverride, QuotaRoute, Quotas,
+};
 
 use super::Name;
 
@@ -23,6 +27,8 @@ pub enum FilterConfig {
     LocalRateLimit(Box<LocalRateLimit>),
     /// `envoy.extensions.filters.http.fault.v3.HTTPFault`.
     Fault(Box<Fault>),
+    /// Mixer's quota, a filter of our own.
+    Quota(Box<Quotas>),
     /// Known and harmless to leave out: reported as not in force, never silently skipped. The type URL.
     NotInForce(Name),
 }
