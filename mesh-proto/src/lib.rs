@@ -8,6 +8,7 @@ pub mod any;
 pub mod canonical;
 pub mod descriptors;
 pub mod json;
+pub mod mixer;
 pub mod path;
 pub mod type_url;
 pub mod unknown;

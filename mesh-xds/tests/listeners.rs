@@ -4,6 +4,7 @@
 mod data;
 
 use mesh_core::resource::Invalid;
+use mesh_core::resource::filter::{Attribute, Expression, Function};
 use mesh_core::resource::listener::{ChainHandler, FilterConfig, Listener, RouteSource, StripPort};
 use mesh_proto::{json, type_url};
 use mesh_xds::decode::{self, Decoded};
@@ -200,6 +201,59 @@ fn a_local_rate_limit_that_cannot_hold_refuses_the_listener_with_its_path() {
         assert!(text.starts_with(&expected) && text.contains(problem), "{text}\n{expected}{problem}");
     }
     assert_eq!(limit(json!({})), "accepted");
+}
+
+/// Quotas with one charge, whose only route has this expression for a condition.
+fn quotas(tokens: Json) -> Json {
+    let limit =
+        json!({ "name": "h/q", "maxAmount": "5", "validDuration": "1.000000000s", "minDeduplication": "1.000000000s" });
+    let route = json!({ "match": tokens, "limit": limit });
+    json!({ "charges": [{ "quota": "q", "amount": 1, "routes": [route] }] })
+}
+
+fn quota_filter(value: Json) -> Json {
+    let of = "type.googleapis.com/mesh.mixer.v1.Quotas";
+    json!({ "name": "quota", "typed_config": { "@type": type_url::XDS_TYPED_STRUCT, "type_url": of, "value": value } })
+}
+
+#[test]
+fn quotas_are_a_filter_of_our_own_and_read_whole() {
+    let tokens = json!([{ "attribute": ["request.headers", "X-A"] }, { "text": "a" }, { "call": ["==", 2] }]);
+    let decoded = decode(&with_filter(quota_filter(quotas(tokens)))).unwrap();
+    assert_eq!(decoded.not_in_force, Vec::<String>::new());
+    let ChainHandler::Http(manager) = &decoded.value.filter_chains[0].handler else { panic!("HTTP") };
+    let FilterConfig::Quota(quotas) = &manager.http_filters[0].config else { panic!("a quota") };
+    let route = &quotas.charges[0].routes[0];
+    assert_eq!((route.limit.max_amount, route.limit.valid_duration.as_secs()), (5, 1));
+    let header = Expression::Attribute(Attribute::Header("x-a".into()));
+    assert_eq!(route.matches, Expression::Call(Function::Equal, vec![header, Expression::Text("a".into())]));
+}
+
+#[test]
+fn quotas_that_do_not_hold_together_refuse_the_listener_with_their_path() {
+    let at = format!("{MANAGER}.http_filters[0].typed_config.value");
+    let route = format!("{at}.charges[0].routes[0]");
+    let deep: Vec<Json> =
+        std::iter::once(json!({ "bool": true })).chain(std::iter::repeat_n(json!({ "call": ["!", 1] }), 64)).collect();
+    for (value, expected) in [
+        (quotas(json!([{ "call": ["==", 2] }])), format!("{route}.match[0]: \"==\" is of 2 values")),
+        (quotas(json!([{ "bool": true }, { "call": ["!", 2] }])), format!("{route}.match[1]: \"!\" is of 1 values")),
+        (
+            quotas(json!([{ "bool": true }, { "call": ["xor", 1] }])),
+            format!("{route}.match[1]: \"xor\" is no function"),
+        ),
+        (quotas(json!([{ "attribute": ["", ""] }])), format!("{route}.match[0]: an attribute needs a name")),
+        (quotas(json!([{ "bool": true }, { "bool": true }])), format!("{route}.match: is not one expression")),
+        (quotas(json!(deep)), format!("{route}.match[64]: nests more than 64 deep")),
+        (
+            json!({ "charges": [{ "quota": "q", "amount": 1, "routes": [], "more": 1 }] }),
+            format!("{at}: unknown field `more`"),
+        ),
+        (json!({ "charges": 5 }), format!("{at}: invalid type")),
+    ] {
+        let said = refusal(&with_filter(quota_filter(value)));
+        assert!(said.starts_with(&expected), "{said}\n{expected}");
+    }
 }
 
 #[test]

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use mesh_proto::mixer;
+use mesh_proto::type_url::type_name;
 use mesh_proto::unknown::{Unread, UnreadField};
 
 use super::refused::At;
@@ -47,7 +49,9 @@ impl Context {
                 path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
             })
         };
-        let unread = unread.into_iter().filter(|field| !below(&field.path)).map(|field| {
+        // Types of our own have no descriptor, and are read whole.
+        let ours = |what: &Unread| matches!(what, Unread::Type { type_url } if type_name(type_url) == mixer::TYPE);
+        let unread = unread.into_iter().filter(|field| !below(&field.path) && !ours(&field.what)).map(|field| {
             let what = describe(&field.what);
             (field.path, what)
         });

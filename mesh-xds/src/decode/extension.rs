@@ -41,6 +41,11 @@ impl<'a> Extension<'a> {
         type_name(&self.type_url)
     }
 
+    /// The message as it came; for a `TypedStruct` of a type that only this project knows, that struct.
+    pub(super) fn any(&self) -> &Any {
+        &self.any
+    }
+
     /// The message, which must be of this type.
     ///
     /// # Errors

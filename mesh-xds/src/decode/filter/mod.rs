@@ -6,9 +6,11 @@
 mod buffer;
 mod fault;
 mod local_rate_limit;
+mod quota;
 
 use mesh_core::resource::filter::{FilterConfig, RouteConfig};
 use mesh_core::resource::route::FilterOverride;
+use mesh_proto::mixer;
 
 use super::extension::Extension;
 use super::refused::{At, Refused};
@@ -23,6 +25,7 @@ pub(super) fn config(at: &At<'_>, config: &Extension<'_>) -> Result<Option<Filte
         "envoy.extensions.filters.http.buffer.v3.Buffer" => FilterConfig::Buffer(buffer::config(at, config)?),
         LOCAL_RATE_LIMIT => FilterConfig::LocalRateLimit(local_rate_limit::config(at, config)?),
         FAULT => FilterConfig::Fault(Box::new(fault::config(at, config)?)),
+        mixer::TYPE => FilterConfig::Quota(quota::config(at, config.any())?),
         _ => return Ok(None),
     }))
 }
