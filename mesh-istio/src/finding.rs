@@ -131,5 +131,8 @@ pub(crate) mod code {
     pub(crate) const DR_EMPTY_SUBSET: &str = "DR_EMPTY_SUBSET";
     pub(crate) const SE_DUPLICATE_HOST: &str = "SE_DUPLICATE_HOST";
     pub(crate) const SIDECAR_CONFLICT: &str = "SIDECAR_CONFLICT";
+    pub(crate) const QUOTA_COMPAT: &str = "QUOTA_COMPAT";
+    pub(crate) const QUOTA_UNKNOWN_SPEC: &str = "QUOTA_UNKNOWN_SPEC";
+    pub(crate) const QUOTA_WITHOUT_LIMIT: &str = "QUOTA_WITHOUT_LIMIT";
     pub(crate) const SLICE_WITHOUT_SERVICE: &str = "SLICE_WITHOUT_SERVICE";
 }

@@ -22,6 +22,7 @@
 mod check;
 mod finding;
 mod mesh_config;
+mod mixer;
 mod proxy;
 mod text;
 mod world;

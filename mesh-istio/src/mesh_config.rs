@@ -74,6 +74,10 @@ pub struct Compat {
     /// Treat consecutive matchless routes of one weighted destination each as one weighted route. Istio gives the first all
     /// traffic. Default false, which is Istio's behaviour (with the warning `VS_SPLIT_ACROSS_ROUTES`).
     pub fold_split_routes: bool,
+    /// Quotas join as strictly as in Mixer: names are compared as they are written, and a handler that no rule names limits nothing.
+    /// Default false: `-`, `_` and suffixes of names do not count, and such a handler limits the charges of its name (each with the
+    /// warning `QUOTA_COMPAT`).
+    pub strict_quotas: bool,
     /// The default retry policy retries 503 as Istio 1.5 to 1.23 did. Default false: Istio 1.24 and later.
     pub retries_default_503: bool,
     /// What the removed field `outlierDetection.consecutiveErrors` means. Default [`ConsecutiveErrors::Gateway`].

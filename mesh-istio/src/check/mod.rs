@@ -4,6 +4,7 @@
 //! analyzers of `istioctl analyze` as far as they concern the kinds in force. Gateways and delegates of VirtualServices are in `binding`.
 
 mod binding;
+mod quota;
 mod sidecar;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +41,7 @@ pub fn check(world: &World, mesh: &MeshConfig) -> Vec<Finding> {
             _ => {}
         }
     }
+    checker.quotas();
     checker.findings
 }
 

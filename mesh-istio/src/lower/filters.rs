@@ -11,10 +11,12 @@ use mesh_proto::envoy::extensions::filters::network::http_connection_manager::v3
 };
 use mesh_proto::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
 use mesh_proto::google::protobuf::Any;
+use mesh_proto::mixer::Quotas;
 
 use super::values::{bool_value, seconds};
 
 pub(super) const FAULT: &str = "envoy.filters.http.fault";
+const QUOTA: &str = "mesh.mixer.quota";
 pub(super) const CORS: &str = "envoy.filters.http.cors";
 
 fn http_filter(name: &str, config: Any) -> hcm::HttpFilter {
@@ -73,8 +75,11 @@ pub(super) fn gateway_http(stat_prefix: String, route: RouteSpecifier) -> Filter
 }
 
 /// The connection manager of an inbound chain.
-pub(super) fn inbound_http(stat_prefix: String, route: RouteSpecifier, http2: bool) -> Filter {
+pub(super) fn inbound_http(stat_prefix: String, route: RouteSpecifier, http2: bool, quotas: Option<&Quotas>) -> Filter {
     let mut manager = manager(stat_prefix, route);
+    if let Some(quotas) = quotas {
+        manager.http_filters.insert(0, http_filter(QUOTA, quotas.to_any()));
+    }
     "istio-envoy".clone_into(&mut manager.server_name);
     manager.set_forward_client_cert_details(ForwardClientCertDetails::AppendForward);
     manager.set_current_client_cert_details = Some(SetCurrentClientCertDetails {

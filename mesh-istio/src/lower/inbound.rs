@@ -23,11 +23,13 @@ use mesh_proto::envoy::extensions::filters::listener::original_dst::v3::Original
 use mesh_proto::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
 use mesh_proto::envoy::r#type::v3::Int32Range;
 use mesh_proto::google::protobuf;
+use mesh_proto::mixer::Quotas;
 
 use super::cluster::ServiceName;
 use super::scope::Scope;
 use super::values::{address, bool_value, seconds, socket_address, u32_value};
-use super::{cluster, filters, listener, names};
+use super::{cluster, filters, listener, names, quota};
+use crate::mixer::Joined;
 use crate::object::{ConnectionPoolSettings, IstioIngressListener, Object, Sidecar};
 use crate::registry::{Protocol, RegistryService, ServicePort};
 use crate::select::{EffectivePolicy, MergedRule, effective};
@@ -178,7 +180,8 @@ pub(super) fn passthrough_cluster(scope: &Scope<'_>) -> Cluster {
     }
 }
 
-pub(super) fn virtual_inbound(served: &[Served<'_>]) -> Listener {
+pub(super) fn virtual_inbound(scope: &Scope<'_>, served: &[Served<'_>]) -> Listener {
+    let joined = Joined::of(scope.world, scope.mesh);
     let mut chains = vec![
         FilterChain {
             name: "virtualInbound-blackhole".to_owned(),
@@ -196,7 +199,7 @@ pub(super) fn virtual_inbound(served: &[Served<'_>]) -> Listener {
                 application_protocols: vec!["http/1.1".to_owned(), "h2c".to_owned()],
                 ..FilterChainMatch::default()
             }),
-            filters: vec![http(names::INBOUND_PASSTHROUGH, names::INBOUND_PASSTHROUGH, 0, "", Protocol::Http)],
+            filters: vec![http(names::INBOUND_PASSTHROUGH, names::INBOUND_PASSTHROUGH, 0, "", Protocol::Http, None)],
             ..FilterChain::default()
         },
         FilterChain {
@@ -215,7 +218,8 @@ pub(super) fn virtual_inbound(served: &[Served<'_>]) -> Listener {
         let cluster = names::inbound_cluster(served.port);
         let filter = if served.protocol.is_http_or_auto() {
             let hostname = served.names.first().map_or("", |name| name.host.as_str());
-            http(&cluster, &format!("inbound_{name}"), served.called, hostname, served.protocol)
+            let quotas = quota::quotas(scope, &joined, &served.names);
+            http(&cluster, &format!("inbound_{name}"), served.called, hostname, served.protocol, quotas.as_ref())
         } else {
             filters::tcp(&cluster, &cluster)
         };
@@ -254,6 +258,7 @@ fn http(
     port: u32,
     hostname: &str,
     protocol: Protocol,
+    quotas: Option<&Quotas>,
 ) -> mesh_proto::envoy::config::listener::v3::Filter {
     // gRPC retries in its client; a second layer would multiply them.
     let grpc = matches!(protocol, Protocol::Grpc | Protocol::GrpcWeb);
@@ -291,5 +296,10 @@ fn http(
         validate_clusters: bool_value(false),
         ..route::RouteConfiguration::default()
     };
-    filters::inbound_http(format!("{stat_prefix};"), RouteSpecifier::RouteConfig(configuration), protocol.is_http2())
+    filters::inbound_http(
+        format!("{stat_prefix};"),
+        RouteSpecifier::RouteConfig(configuration),
+        protocol.is_http2(),
+        quotas,
+    )
 }

@@ -19,6 +19,7 @@ mod load_balancer;
 mod names;
 mod outlier;
 mod protocol_options;
+mod quota;
 mod retry;
 mod route;
 mod route_action;
@@ -82,7 +83,7 @@ pub fn lower(world: &World, proxy: &ProxyContext, mesh: &MeshConfig) -> Lowered 
     clusters.push(inbound::passthrough_cluster(&scope));
     let (mut listeners, routes) = listener::outbound(&scope);
     listeners.push(listener::virtual_outbound(&scope));
-    listeners.push(inbound::virtual_inbound(&served));
+    listeners.push(inbound::virtual_inbound(&scope, &served));
     let routes = routes.iter().map(|name| route_configuration::build(&scope, name)).collect();
     Lowered { listeners, routes, clusters, endpoints, findings }
 }

@@ -213,7 +213,7 @@ macro_rules! integers {
     )*};
 }
 
-integers!(i32, u32, u64);
+integers!(i32, i64, u32, u64);
 
 impl Decode for f64 {
     fn decode(node: &Node, cursor: &mut Cursor) -> Option<Self> {

@@ -95,19 +95,19 @@ kinds! {
     /// A filter of any sort. It may guard.
     TrafficExtension = "TrafficExtension", "extensions.istio.io", &["v1alpha1"], NotYetSecurity;
     /// Mixer: an adapter and its settings.
-    Handler = "handler", "config.istio.io", MIXER, NotYet;
+    Handler = "handler", "config.istio.io", MIXER, Now;
     /// Mixer: a template filled with attributes.
-    Instance = "instance", "config.istio.io", MIXER, NotYet;
+    Instance = "instance", "config.istio.io", MIXER, Now;
     /// Mixer: when which handler sees which instance.
-    Rule = "rule", "config.istio.io", MIXER, NotYet;
+    Rule = "rule", "config.istio.io", MIXER, Now;
     /// Mixer: what a request costs.
-    QuotaSpec = "QuotaSpec", "config.istio.io", MIXER, NotYet;
+    QuotaSpec = "QuotaSpec", "config.istio.io", MIXER, Now;
     /// Mixer: which services pay.
-    QuotaSpecBinding = "QuotaSpecBinding", "config.istio.io", MIXER, NotYet;
+    QuotaSpecBinding = "QuotaSpecBinding", "config.istio.io", MIXER, Now;
     /// Mixer, adapter-named form of a handler.
-    Memquota = "memquota", "config.istio.io", MIXER, NotYet;
+    Memquota = "memquota", "config.istio.io", MIXER, Now;
     /// Mixer, template-named form of an instance.
-    Quota = "quota", "config.istio.io", MIXER, NotYet;
+    Quota = "quota", "config.istio.io", MIXER, Now;
     /// A Kubernetes namespace.
     Namespace = "Namespace", "", V1, Ignored;
     /// The older form of an EndpointSlice.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use super::decode::{Cursor, Decode};
 use super::node::{self, Document, Node, Value};
 use super::pod::Pod;
-use super::{Force, Kind, Object, ObjectId, Spec};
+use super::{Force, Handler, Instance, InstanceParams, Kind, Object, ObjectId, QuotaParams, Spec};
 use crate::finding::{Finding, Severity, code};
+use crate::mixer::is_quota_adapter;
 use crate::validate;
 
 /// What an unknown field does to its object.
@@ -222,7 +223,7 @@ impl Reader<'_> {
             spec,
             node: Some(node.clone()),
         };
-        match kind.force() {
+        match force_of(kind, &node) {
             Force::Now => {}
             Force::Ignored => {
                 self.say(Severity::Note, code::KIND_IGNORED, line, Some(&id), "", format!("{kind} is read by nobody"));
@@ -262,7 +263,7 @@ impl Reader<'_> {
             }
             if !refused {
                 // Findings about other objects point into Istio's kinds only; the many slices and pods keep no lines.
-                if kind.group() != "networking.istio.io" {
+                if !matches!(kind.group(), "networking.istio.io" | "config.istio.io") {
                     object.node = None;
                 }
                 self.loaded.objects.push(Arc::new(object));
@@ -320,6 +321,25 @@ impl Reader<'_> {
     }
 }
 
+/// Of Mixer's many adapters and templates only those of quotas are in force.
+fn force_of(kind: Kind, node: &Node) -> Force {
+    let says = |keys: [&str; 2]| {
+        let spec = node.field("spec");
+        keys.into_iter().find_map(|key| spec?.field(key)?.as_str())
+    };
+    match kind {
+        Kind::Handler if says(["compiledAdapter", "adapter"]).is_some_and(|adapter| !is_quota_adapter(adapter)) => {
+            Force::NotYet
+        }
+        Kind::Instance
+            if says(["compiledTemplate", "template"]).is_some_and(|one| !one.eq_ignore_ascii_case("quota")) =>
+        {
+            Force::NotYet
+        }
+        _ => kind.force(),
+    }
+}
+
 /// `2026-01-02T03:04:05Z`, perhaps with a fraction: what Kubernetes writes. These compare as text.
 fn is_utc_timestamp(text: &str) -> bool {
     let shape = b"dddd-dd-ddTdd:dd:dd";
@@ -359,6 +379,17 @@ fn decode_spec(kind: Kind, node: &Node, cursor: &mut Cursor) -> Option<Spec> {
         Kind::WorkloadEntry => boxed(node, cursor).map(Spec::WorkloadEntry),
         Kind::Sidecar => boxed(node, cursor).map(Spec::Sidecar),
         Kind::Gateway => boxed(node, cursor).map(Spec::Gateway),
+        Kind::Handler => boxed(node, cursor).map(Spec::Handler),
+        Kind::Memquota => boxed::<QuotaParams>(node, cursor).map(|params| {
+            Spec::Handler(Box::new(Handler { compiled_adapter: "memquota".to_owned(), params: *params }))
+        }),
+        Kind::Instance => boxed(node, cursor).map(Spec::Instance),
+        Kind::Quota => boxed::<InstanceParams>(node, cursor).map(|params| {
+            Spec::Instance(Box::new(Instance { compiled_template: "quota".to_owned(), params: *params }))
+        }),
+        Kind::Rule => boxed(node, cursor).map(Spec::Rule),
+        Kind::QuotaSpec => boxed(node, cursor).map(Spec::QuotaSpec),
+        Kind::QuotaSpecBinding => boxed(node, cursor).map(Spec::QuotaSpecBinding),
         Kind::Service => boxed(node, cursor).map(Spec::Service),
         Kind::EndpointSlice => {
             let mut body = node.clone();

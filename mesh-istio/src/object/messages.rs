@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 
 use super::decode::{Decode, Messages};
-use super::{DestinationRule, EndpointSlice, Gateway, Service, ServiceEntry, Sidecar, VirtualService, WorkloadEntry};
+use super::{
+    DestinationRule, EndpointSlice, Gateway, Handler, Instance, QuotaSpec, QuotaSpecBinding, Rule, Service,
+    ServiceEntry, Sidecar, VirtualService, WorkloadEntry,
+};
 
 /// Every message of the kinds in force, by name, with its fields in lowerCamelCase as the YAML has them, in the proto's
 /// order. Of a Pod, which is not read as a message, there is none.
@@ -18,6 +21,11 @@ pub fn messages() -> BTreeMap<&'static str, Vec<String>> {
     WorkloadEntry::messages(&mut out);
     Sidecar::messages(&mut out);
     Gateway::messages(&mut out);
+    Handler::messages(&mut out);
+    Instance::messages(&mut out);
+    Rule::messages(&mut out);
+    QuotaSpec::messages(&mut out);
+    QuotaSpecBinding::messages(&mut out);
     Service::messages(&mut out);
     EndpointSlice::messages(&mut out);
     out.into_iter().map(|(message, fields)| (message, fields.iter().map(|field| camel(field)).collect())).collect()

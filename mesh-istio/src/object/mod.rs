@@ -11,6 +11,7 @@ mod gateway;
 mod kind;
 mod load;
 mod messages;
+mod mixer;
 pub(crate) mod node;
 mod pod;
 mod service;
@@ -31,6 +32,7 @@ pub use gateway::*;
 pub use kind::Kind;
 pub use load::{LoadOptions, Loaded, UnknownFields, load_text};
 pub use messages::messages;
+pub use mixer::*;
 pub use pod::*;
 pub use service::*;
 pub use service_entry::*;
@@ -95,6 +97,16 @@ pub enum Spec {
     Sidecar(Box<Sidecar>),
     /// A Gateway.
     Gateway(Box<Gateway>),
+    /// A handler of quotas: memquota or redisquota.
+    Handler(Box<Handler>),
+    /// An instance of the template quota.
+    Instance(Box<Instance>),
+    /// A rule.
+    Rule(Box<Rule>),
+    /// A QuotaSpec.
+    QuotaSpec(Box<QuotaSpec>),
+    /// A QuotaSpecBinding.
+    QuotaSpecBinding(Box<QuotaSpecBinding>),
     /// A core Service.
     Service(Box<Service>),
     /// An EndpointSlice.

@@ -6,6 +6,7 @@
 mod destination_rule;
 mod gateway;
 pub(crate) mod matches;
+mod mixer;
 mod names;
 mod regexes;
 mod service_entry;
@@ -29,6 +30,11 @@ pub(crate) fn object(object: &Object) -> Vec<Finding> {
         Spec::WorkloadEntry(spec) => workload_entry::check(&mut rules, "spec", spec),
         Spec::Sidecar(spec) => sidecar::check(&mut rules, spec),
         Spec::Gateway(spec) => gateway::check(&mut rules, spec),
+        Spec::Handler(spec) => mixer::handler(&mut rules, spec),
+        Spec::Instance(spec) => mixer::instance(&mut rules, spec),
+        Spec::Rule(spec) => mixer::rule(&mut rules, spec),
+        Spec::QuotaSpec(spec) => mixer::quota_spec(&mut rules, spec),
+        Spec::QuotaSpecBinding(spec) => mixer::binding(&mut rules, spec),
         Spec::Service(spec) => service_entry::check_kubernetes(&mut rules, spec),
         Spec::EndpointSlice(_) | Spec::Pod(_) | Spec::NotInForce => {}
     }

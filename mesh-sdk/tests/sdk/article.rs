@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use mesh_sdk::{Mesh, MeshConfig, Severity};
 
-use crate::support::{get, server, subsets};
+use crate::support::{Answer, fetch, get, listener, server, subsets};
 
 /// The folder of the manifests. `None` when there is none, which is a failure only if the data is required.
 fn article() -> Option<PathBuf> {
@@ -110,4 +111,91 @@ async fn the_whole_article_loads_and_what_has_no_effect_is_said() {
     ] {
         assert!(findings.iter().any(|one| one.file.contains(file)), "{file} is in force or forgotten: {findings:?}");
     }
+}
+
+/// The service `shop` on port 80, whose only endpoint is this workload.
+fn shop(port: u16) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: shop}}\nspec:\n  selector: {{app: shop}}\n  ports: [{{name: http, port: 80}}]\n---\n\
+         apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: shop-1}}\nspec:\n  \
+         address: 127.0.0.1\n  ports: {{http: {port}}}\n  labels: {{app: shop}}\n---\n"
+    )
+}
+
+/// A request with the times between which it was decided upon.
+struct Asked {
+    sent: Instant,
+    answered: Instant,
+    answer: Answer,
+}
+
+async fn ask(mesh: &Mesh, headers: &[(&str, &str)]) -> Asked {
+    let sent = Instant::now();
+    let answer = fetch(mesh, "http://shop/", headers).await;
+    Asked { sent, answered: Instant::now(), answer }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quota_of_500_a_second_lets_no_more_pass_and_answers_the_rest() {
+    let Some(folder) = article() else { return };
+    let listener = listener().await;
+    let port = listener.local_addr().unwrap().port();
+    let sidecar = manifest(&folder, "02-sidecar.yaml").replace("9080", &port.to_string());
+    let binding = "apiVersion: config.istio.io/v1alpha2\nkind: QuotaSpecBinding\nmetadata: {name: request-count}\n\
+                   spec: {quotaSpecs: [{name: request-count}], services: [{name: shop}]}\n---\n";
+    let yaml = shop(port)
+        + &sidecar
+        + &manifest(&folder, "05-memquota-handler.yaml")
+        + &manifest(&folder, "10-quotaspec.yaml")
+        + binding;
+    let server = Mesh::builder().literal(&yaml).ip([127, 0, 0, 1]).labels([("app", "shop")]).build().await.unwrap();
+    assert!(server.findings().iter().any(|one| one.code == "QUOTA_COMPAT"), "{:?}", server.findings());
+    let serving =
+        tokio::spawn(async move { server.serve(listener, axum::Router::new().fallback(|| async { "served" })).await });
+    let client = Mesh::builder().literal(shop(port)).build().await.unwrap();
+    assert_eq!(get(&client, "http://shop/").await, "served");
+    // Every request is decided upon between its sending and its answer. As many at a time as it takes to be faster than the
+    // quota; a machine that is too slow for that goes on until it was.
+    let began = Instant::now();
+    let mut asked = Vec::new();
+    let mut refused = 0;
+    while began.elapsed() < Duration::from_millis(2_300) || (refused == 0 && began.elapsed() < Duration::from_secs(30))
+    {
+        let some: Vec<_> = (0..16)
+            .map(|_| {
+                let client = client.clone();
+                tokio::spawn(async move {
+                    let mut asked = Vec::new();
+                    for _ in 0..20 {
+                        asked.push(ask(&client, &[]).await);
+                    }
+                    asked
+                })
+            })
+            .collect();
+        for one in some {
+            asked.extend(one.await.unwrap());
+        }
+        refused = asked.iter().filter(|one| one.answer.status == 429).count();
+    }
+    let granted: Vec<&Asked> = asked.iter().filter(|one| one.answer.status == 200).collect();
+    assert!(refused > 0 && granted.len() >= 499, "{} granted, {refused} refused", granted.len());
+    assert_eq!(granted.len() + refused, asked.len());
+    for first in &granted {
+        let end = first.sent + Duration::from_secs(1);
+        let within = granted.iter().filter(|one| one.sent >= first.sent && one.answered < end).count();
+        assert!(within <= 500, "{within} within a second");
+    }
+    let limited = asked.iter().find(|one| one.answer.status == 429).unwrap();
+    assert_eq!(limited.answer.body, "RESOURCE_EXHAUSTED:Quota is exhausted for: request-count");
+    // A gRPC caller is told so in gRPC's way, as soon as he meets an exhausted quota.
+    let began = Instant::now();
+    let grpc = loop {
+        let one = ask(&client, &[("content-type", "application/grpc")]).await.answer;
+        if one.body.is_empty() || began.elapsed() > Duration::from_secs(30) {
+            break one;
+        }
+    };
+    assert_eq!((grpc.status.as_u16(), grpc.body.as_str()), (200, ""));
+    serving.abort();
 }
