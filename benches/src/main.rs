@@ -141,6 +141,19 @@ fn decision(tools: &Path, results: &mut Results) -> Result<(), Failure> {
         let name = if threads == "1" { "decision_time" } else { "decision_time_2_threads" };
         results.add(name, figure(&["time", "300000", threads], "nanoseconds")?, "ns/request", None);
     }
+    rate_limit(tools, results)
+}
+
+/// Time and allocations of one rate-limit check.
+fn rate_limit(tools: &Path, results: &mut Results) -> Result<(), Failure> {
+    let figure = |mode: &str, field: &str| -> Result<f64, Failure> {
+        let output = Command::new(tools.join("rate-limit")).args([mode, "2000000"]).output()?;
+        let value: Value = serde_json::from_slice(&output.stdout)?;
+        value[field].as_f64().ok_or_else(|| format!("no {field}").into())
+    };
+    results.add("rate_limit_check_ns", figure("time", "nanoseconds")?, "ns/check", Some(Goal::AtMost(100.0)));
+    let allocations = figure("allocations", "allocations")?;
+    results.add("rate_limit_check_allocations", allocations, "allocations/check", Some(Goal::AtMost(0.0)));
     Ok(())
 }
 
