@@ -222,7 +222,7 @@ pub(crate) fn same_quota(a: &str, b: &str, strict: bool) -> bool {
 fn refers(reference: &str, namespace: &str, object: &Object) -> bool {
     let mut parts = reference.split('.');
     let name = parts.next().unwrap_or_default();
-    let last = parts.last().filter(|last| !KINDS.contains(last));
+    let last = parts.next_back().filter(|last| !KINDS.contains(last));
     object.id.name == name && object.id.namespace == last.unwrap_or(namespace)
 }
 

@@ -87,7 +87,7 @@ pub enum Expression {
     /// Something of the request.
     Attribute(Attribute),
     /// A function of others.
-    Call(Function, Vec<Expression>),
+    Call(Function, Vec<Self>),
 }
 
 /// What can be asked of a request.
