@@ -48,6 +48,8 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// Whether `response` came from a gRPC deadline, and must be sent on as `grpc-timeout`.
     pub from_grpc: bool,
+    /// Whether `stream` came from a gRPC deadline, and is sent on as `grpc-timeout`.
+    pub stream_from_grpc: bool,
     /// Whether a try that takes longer than `per_try` goes on while the next one runs (`hedge_on_per_try_timeout`).
     pub hedge: bool,
 }
@@ -104,7 +106,7 @@ impl RouteTimeouts {
     pub fn decide(&self, grpc_timeout: Option<&HeaderValue>, grpc: bool, per_try: Option<Duration>) -> Timeouts {
         let mut response = set(self.timeout.unwrap_or(DEFAULT_TIMEOUT));
         let mut stream = self.max_stream_duration.and_then(set);
-        let mut from_grpc = false;
+        let (mut from_grpc, mut stream_from_grpc) = (false, false);
         if self.max_grpc_timeout.is_some() || self.grpc_timeout_header_max.is_some() {
             let header = grpc_timeout.and_then(parse_grpc_timeout);
             if let Some(max) = self.max_grpc_timeout
@@ -117,10 +119,12 @@ impl RouteTimeouts {
                 && let Some(header) = header
             {
                 stream = Some(stream_deadline(header, max, self.grpc_timeout_header_offset));
+                stream_from_grpc = true;
             }
         }
         let per_try = shorter(per_try, response);
-        Timeouts { response, stream, per_try, idle: self.idle_timeout.and_then(set), from_grpc, hedge: false }
+        let idle = self.idle_timeout.and_then(set);
+        Timeouts { response, stream, per_try, idle, from_grpc, stream_from_grpc, hedge: false }
     }
 }
 

@@ -11,6 +11,7 @@ use http::{Method, Request};
 use smallvec::SmallVec;
 
 use super::attempt::{AttemptPlan, Filtered, millis};
+use super::downstream;
 use super::outbound::{Place, facts_of, table};
 use super::responder::in_process;
 use super::upgrade;
@@ -122,6 +123,7 @@ fn head<B>(mirror: &Mirror, request: &Request<B>, timeouts: &Timeouts) -> Reques
     {
         copy.headers_mut().insert(timeout::EXPECTED_TIMEOUT, millis(whole));
     }
+    downstream::forwarded_by_us(&mut copy, request);
     let connection = in_process(request.version());
     mirror.apply(&mut copy, &FormatContext::for_request(&connection, &Metadata::new()));
     copy

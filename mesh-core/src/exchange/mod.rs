@@ -32,4 +32,5 @@ pub use self::downstream::Departure;
 pub use self::leg::{Leg, Passage};
 pub use self::mirror::{Fork, LONGEST_COPY, Lost};
 pub use self::outbound::{Accepted, Answered, Responder, Routed};
+pub use self::responder::Origin;
 pub use self::upstream::Upstream;

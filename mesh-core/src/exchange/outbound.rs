@@ -387,6 +387,11 @@ impl<B> Routed<B> {
                 }
             }
         }
+        if ends.timeouts.stream_from_grpc
+            && let Some(stream) = ends.timeouts.stream
+        {
+            leg.request.headers_mut().insert(timeout::GRPC_TIMEOUT, timeout::format_grpc_timeout(stream));
+        }
         send_deadline(leg.request.headers_mut(), &ends.timeouts, ends.timeouts.response, leg.manner);
         keep_head(leg.head.as_ref(), &leg.request);
         Ok(ends)

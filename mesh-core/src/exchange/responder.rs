@@ -11,7 +11,7 @@ use super::outbound::{Flight, Place};
 use super::overrides::Manner;
 use crate::engine::facts::{ConnectionFacts, RequestFacts};
 use crate::engine::headers::{FormatContext, UpstreamFacts};
-use crate::engine::local_reply::LocalReply;
+use crate::engine::local_reply::{LocalReply, ResponseFlags};
 use crate::engine::routing::RouteDecision;
 use crate::resource::metadata::Metadata;
 use crate::snapshot::{Pin, RequestCompat, Table};
@@ -27,6 +27,24 @@ pub struct Responder {
     pub(super) connection: Option<Arc<ConnectionFacts>>,
     pub(super) manner: Manner,
     pub(super) started: Instant,
+}
+
+/// Where a response comes from, as its headers may tell.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The upstream that was chosen.
+    pub upstream: Option<&'a Upstream>,
+    /// Response flags.
+    pub flags: ResponseFlags,
+    /// Response code details.
+    pub details: &'a str,
+    /// It is an answer of our own.
+    pub made_here: bool,
+}
+
+impl Origin<'_> {
+    /// A response of whom nothing is known.
+    pub const UNKNOWN: Self = Self { upstream: None, flags: ResponseFlags::NONE, details: "", made_here: false };
 }
 
 /// A request's final head, for response headers that print something of it.
@@ -107,7 +125,7 @@ impl Responder {
     }
 
     /// The route's changes to a response's headers.
-    pub fn finish<B>(&self, response: &mut Response<B>, upstream: Option<&Upstream>) {
+    pub fn finish<B>(&self, response: &mut Response<B>, origin: &Origin<'_>) {
         let Some(table) = self.pin.table(self.place.table) else { return };
         if table.routes.leaves_response(self.place.decision) {
             return;
@@ -116,8 +134,12 @@ impl Responder {
         let head = self.head.as_ref().and_then(|head| head.get());
         let made_here = in_process(head.map_or(Version::HTTP_11, Request::version));
         let connection = self.connection.as_deref().unwrap_or(&made_here);
+        let upstream = origin.upstream;
         let host = upstream.and_then(Upstream::endpoint);
         let cx = FormatContext {
+            flags: origin.flags,
+            details: origin.details,
+            made_here: origin.made_here,
             attempts: upstream.map(Upstream::attempts),
             request: head.map(|head| RequestFacts::of(head, connection, &none)),
             upstream: host

@@ -21,7 +21,7 @@ use mesh_core::engine::facts::ConnectionFacts;
 use mesh_core::engine::local_reply::LocalReply;
 use mesh_core::exchange::filters::{FilterExit, FilterOutcome};
 use mesh_core::exchange::inbound::{Entered, Received};
-use mesh_core::exchange::{Answered, Responder};
+use mesh_core::exchange::{Answered, Origin, Responder};
 use mesh_core::snapshot::{AcceptedConnection, Pin as SnapshotPin, SnapshotStore};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
@@ -230,7 +230,7 @@ where
                         }
                     };
                     if let Some(responder) = responder {
-                        responder.finish(&mut response, None);
+                        responder.finish(&mut response, &Origin::UNKNOWN);
                     }
                     (response, exit.take())
                 }

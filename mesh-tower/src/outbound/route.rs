@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
 use mesh_core::engine::local_reply::{GRPC_DEADLINE_EXCEEDED, ResponseFlags};
-use mesh_core::exchange::{Accepted, Answered, Responder, Routed};
+use mesh_core::exchange::{Accepted, Answered, Origin, Responder, Routed};
 use mesh_core::resource::Invalid;
 use mesh_core::resource::cluster::Cluster;
 use mesh_core::resource::route::RouteConfiguration;
@@ -156,7 +156,8 @@ pub(crate) fn answer(answered: Answered) -> Response<Bytes> {
     let (head, body) = answered.reply.into_head(answered.grpc);
     let mut response = Response::from_parts(head, body);
     if let Some(responder) = answered.responder {
-        responder.finish(&mut response, None);
+        let origin = Origin { upstream: None, flags: info.flags, details: &info.details, made_here: true };
+        responder.finish(&mut response, &origin);
     }
     response.extensions_mut().insert(info);
     response
@@ -231,7 +232,7 @@ pub(crate) fn answer_error(error: &Error, responder: &Responder) -> Response<Byt
 pub(crate) fn finish<RB>(mut response: Response<RB>, responder: &Responder) -> Response<RB> {
     let Some(info) = response.extensions_mut().get_mut::<ResponseInfo>() else {
         // A service other than ours is at the end of the stack.
-        responder.finish(&mut response, None);
+        responder.finish(&mut response, &Origin::UNKNOWN);
         return response;
     };
     // The layer of the filters may have done it: filters see the finished response.
@@ -242,18 +243,18 @@ pub(crate) fn finish<RB>(mut response: Response<RB>, responder: &Responder) -> R
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         response.headers_mut().insert(UPSTREAM_SERVICE_TIME, HeaderValue::from(millis));
     }
-    let Some(info) = response.extensions().get::<ResponseInfo>() else { return response };
-    if !responder.leaves_response() {
-        let upstream = info.upstream.clone();
-        responder.finish(&mut response, upstream.as_ref());
-    }
-    if let Some(marked) = response.extensions_mut().remove::<Marked>()
-        && let Some(info) = response.extensions_mut().get_mut::<ResponseInfo>()
-    {
+    let marked = response.extensions_mut().remove::<Marked>();
+    let Some(info) = response.extensions_mut().get_mut::<ResponseInfo>() else { return response };
+    if let Some(marked) = marked {
         info.flags = match marked {
             Marked::Exhausted => ResponseFlags::URX,
             Marked::Overflow => ResponseFlags::UO,
         };
+    }
+    if !responder.leaves_response() {
+        let ResponseInfo { flags, details, upstream, .. } = info.clone();
+        let origin = Origin { upstream: upstream.as_ref(), flags, details: &details, made_here: false };
+        responder.finish(&mut response, &origin);
     }
     response
 }

@@ -33,6 +33,8 @@ pub struct FormatContext<'a> {
     pub flags: ResponseFlags,
     /// `%RESPONSE_CODE_DETAILS%`.
     pub details: &'a str,
+    /// The response is an answer of our own, which Envoy formats before it has a `%RESPONSE_CODE%`.
+    pub made_here: bool,
     /// `%TRACE_ID%`.
     pub trace_id: &'a str,
     /// When the request began.
@@ -64,6 +66,7 @@ impl<'a> FormatContext<'a> {
             cluster_name: "",
             flags: ResponseFlags::NONE,
             details: "",
+            made_here: false,
             trace_id: "",
             start_time: None,
             duration: None,

@@ -48,7 +48,10 @@ fn value(command: &Command, cx: &FormatContext<'_>, out: &mut Vec<u8>) -> Option
         Command::TlsVersion => text(&tls?.version, out)?,
         Command::ServerName => text(&tls?.server_name, out)?,
         Command::Protocol => text(cx.connection.protocol, out)?,
-        Command::ResponseCode => print(&cx.response.map_or(0, |response| response.status.as_u16())),
+        Command::ResponseCode => {
+            let known = cx.response.filter(|_| !cx.made_here);
+            print(&known.map_or(0, |response| response.status.as_u16()));
+        }
         Command::ResponseFlags => print(&cx.flags),
         Command::ResponseCodeDetails => text(cx.details, out)?,
         Command::UpstreamHost => print(&cx.upstream?.host),

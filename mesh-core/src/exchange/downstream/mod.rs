@@ -147,7 +147,7 @@ pub(super) fn arrive<B>(
         headers.remove(REFERER);
     }
     let secure = connection.tls.is_some();
-    let scheme = HeaderValue::from_static(if secure { "https" } else { "http" });
+    let own = HeaderValue::from_static(if secure { "https" } else { "http" });
     let caller = if manager.use_remote_address {
         let alone = !headers.contains_key(FORWARDED_FOR);
         let hops = manager.xff_num_trusted_hops;
@@ -159,7 +159,7 @@ pub(super) fn arrive<B>(
             append_forwarded(headers, departure.node.filter(|_| peer.is_loopback()).unwrap_or(peer));
         }
         if hops == 0 || !headers.contains_key(FORWARDED_PROTO) {
-            headers.insert(FORWARDED_PROTO, scheme);
+            headers.insert(FORWARDED_PROTO, own);
         }
         if options.append_x_forwarded_port
             && (hops == 0 || !headers.contains_key(FORWARDED_PORT))
@@ -170,7 +170,7 @@ pub(super) fn arrive<B>(
         Caller { ip: through_proxies.or(peer), trusted: alone, forwarded: through_proxies.is_some() }
     } else {
         if !headers.contains_key(FORWARDED_PROTO) {
-            headers.insert(FORWARDED_PROTO, scheme);
+            headers.insert(FORWARDED_PROTO, own);
         }
         match last_forwarded(headers, manager.xff_num_trusted_hops) {
             Some((ip, alone)) => Caller { ip: Some(ip), trusted: alone, forwarded: true },
@@ -180,6 +180,7 @@ pub(super) fn arrive<B>(
     if let Some(scheme) = options.scheme {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static(Scheme::as_str(scheme)));
     }
+    let secure = scheme(headers) == "https";
     let internal = caller.trusted && caller.ip.is_some_and(|ip| manager.is_internal_address(ip));
     let edge = !internal && manager.use_remote_address;
     let overrides = reserved::take_at_listener(headers, &manager, internal, edge);
@@ -204,6 +205,12 @@ pub(super) fn arrive<B>(
     if !options.keep_client_cert_header {
         headers.remove(FORWARDED_CLIENT_CERT);
     }
+    if secure && (options.scheme.is_some() || request.uri().scheme().is_none()) {
+        say_secure(request);
+    }
+    if let Some(node) = departure.node {
+        request.extensions_mut().insert(Node(node));
+    }
     let connection = match caller.ip {
         Some(ip) if caller.forwarded => {
             Arc::new(ConnectionFacts { remote: Some(SocketAddr::new(ip, 0)), ..(**connection).clone() })
@@ -217,6 +224,27 @@ pub(super) fn arrive<B>(
 pub(super) fn scheme(headers: &HeaderMap) -> &'static str {
     let secure = headers.get(FORWARDED_PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
     if secure { "https" } else { "http" }
+}
+
+/// How others know the machine that took a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node(IpAddr);
+
+/// A copy of a request, made for a mirror, was sent by this machine.
+pub(super) fn forwarded_by_us<B>(copy: &mut Request<()>, of: &Request<B>) {
+    if let Some(Node(ip)) = of.extensions().get() {
+        append_forwarded(copy.headers_mut(), *ip);
+    }
+}
+
+/// Writes `https` into the URI: what goes to an upstream in HTTP/2 has a scheme.
+fn say_secure<B>(request: &mut Request<B>) {
+    let Some(host) = super::outbound::authority(request).and_then(|host| host.parse().ok()) else { return };
+    let mut parts = request.uri().clone().into_parts();
+    (parts.scheme, parts.authority) = (Some(http::uri::Scheme::HTTPS), Some(host));
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
 }
 
 /// Who a request is taken to come from.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::client::conn::TrySendError;
 use mesh_core::engine::retry::{Outcome, Reset};
@@ -393,6 +393,11 @@ fn without_user(authority: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
+/// Methods whose requests say nothing of a body that they do not have; the others say that it is empty (RFC 9110, 8.6).
+fn is_bodiless(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT | Method::TRACE)
+}
+
 /// Sends on an idle connection at once, if there is one; waits for one otherwise.
 fn start_h1<B>(request: Request<B>, pool: &std::sync::Arc<H1Pool>, target: &Target) -> State<B>
 where
@@ -401,6 +406,9 @@ where
 {
     let (mut head, body) = request.into_parts();
     into_h1(&mut head);
+    if body.is_end_stream() && !is_bodiless(&head.method) && !head.headers.contains_key(header::CONTENT_LENGTH) {
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     let request = Request::from_parts(head, PoolBody::new(body));
     match pool.try_lease() {
         Some(mut lease) => {
