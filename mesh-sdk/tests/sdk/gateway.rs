@@ -188,6 +188,49 @@ async fn a_gateway_lets_requests_under_way_finish() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_is_allowed_passes_through_a_gateway_in_both_directions() {
+    let upstream = crate::support::listener().await;
+    let port = upstream.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = upstream.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+        stream.write_all(switch.as_bytes()).await.unwrap();
+        let (mut read, mut write) = stream.split();
+        tokio::io::copy(&mut read, &mut write).await.unwrap();
+    });
+    let allowed =
+        TO_UP.replace("route: {cluster: up}", "route: {cluster: up, upgrade_configs: [{upgrade_type: echo}]}");
+    let (mesh, _folder) = mesh_of_envoy(&config(&listener("one", "", &allowed), port)).await;
+    let gateway = open(&mesh).await;
+    let address = gateway.addresses()["one"];
+    let serving = tokio::spawn(gateway.serve());
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(ask("/up").as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    for message in [b"ping", b"pong"] {
+        stream.write_all(message).await.unwrap();
+        let mut back = [0; 4];
+        stream.read_exact(&mut back).await.unwrap();
+        assert_eq!(&back, message);
+    }
+    // It ends with the listener.
+    tokio::time::timeout(Duration::from_secs(10), mesh.shutdown()).await.unwrap();
+    serving.await.unwrap();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    assert!(rest.is_empty());
+}
+
+#[tokio::test]
 async fn gateways_of_istio_are_opened_and_virtual_services_route_there() {
     let (v1, v2) = (server("v1").await, server("v2").await);
     let yaml = crate::support::service("shop", &[("v1", v1), ("v2", v2)])

@@ -17,9 +17,12 @@ use mesh_core::exchange::{Accepted, Answered, Departure, Routed};
 use mesh_core::resource::Name;
 use mesh_core::snapshot::{HttpScope, Pin as SnapshotPin, SnapshotStore};
 use pin_project_lite::pin_project;
+use tokio::sync::watch;
 use tower_service::Service;
 
+use super::body::EdgeBody;
 use super::connection::accepted;
+use super::tunnel::Tunnel;
 use crate::body::LocalOr;
 use crate::error::Error;
 use crate::outbound::route::{self, Route, lane};
@@ -32,13 +35,22 @@ pub struct Entry<S> {
     listener: Name,
     node: Option<IpAddr>,
     connection: Arc<ConnectionFacts>,
+    /// Closed when the listener has drained.
+    open: watch::Receiver<()>,
 }
 
 impl<S: Clone> Entry<S> {
-    /// For a connection that came by the listener of that name; `node` is how others know this machine.
-    pub fn new(stack: &Route<S>, listener: Name, node: Option<IpAddr>, connection: Arc<ConnectionFacts>) -> Self {
+    /// For a connection that came by the listener of that name; `node` is how others know this machine. Upgraded connections
+    /// end when the sender of `open` goes.
+    pub fn new(
+        stack: &Route<S>,
+        listener: Name,
+        node: Option<IpAddr>,
+        connection: Arc<ConnectionFacts>,
+        open: watch::Receiver<()>,
+    ) -> Self {
         let (inner, snapshots) = stack.below();
-        Self { inner, snapshots, listener, node, connection }
+        Self { inner, snapshots, listener, node, connection, open }
     }
 }
 
@@ -52,7 +64,7 @@ where
     S: Service<Routed<B>, Response = Response<RB>, Error = Error>,
     RB: Body<Data = Bytes>,
 {
-    type Response = Response<LocalOr<RB>>;
+    type Response = Response<EdgeBody<LocalOr<RB>>>;
     type Error = Error;
     type Future = ResponseFuture<S::Future>;
 
@@ -60,7 +72,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let lane = lane();
         let pin = self.snapshots.pin(lane);
         let protocol = protocol(request.version());
@@ -70,8 +82,9 @@ where
         let Some(scope) = scope(&pin, &self.listener, &self.connection) else {
             let grpc = mesh_core::engine::facts::is_grpc(request.headers());
             let answered = Answered { reply: LocalReply::no_route(), grpc, responder: None };
-            return ResponseFuture { inner: route::ResponseFuture::answered(answered), departure: None };
+            return ResponseFuture { inner: route::ResponseFuture::answered(answered), departure: None, tunnel: None };
         };
+        let tunnel = Tunnel::of(&mut request, &self.open);
         let mut departure = Departure::through(Arc::clone(&scope.manager), self.node);
         let accepted = Accepted::new(request, pin, lane, fastrand::u64(..), Instant::now());
         let inner = match accepted.route_at(&scope, &self.connection, &mut departure) {
@@ -81,7 +94,7 @@ where
             }
             Err(answered) => route::ResponseFuture::answered(*answered),
         };
-        ResponseFuture { inner, departure: Some(departure) }
+        ResponseFuture { inner, departure: Some(departure), tunnel }
     }
 }
 
@@ -99,6 +112,7 @@ pin_project! {
         #[pin]
         inner: route::ResponseFuture<F>,
         departure: Option<Departure>,
+        tunnel: Option<Tunnel>,
     }
 }
 
@@ -107,17 +121,20 @@ where
     F: Future<Output = Result<Response<RB>, Error>>,
     RB: Body<Data = Bytes>,
 {
-    type Output = Result<Response<LocalOr<RB>>, Error>;
+    type Output = Result<Response<EdgeBody<LocalOr<RB>>>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = std::task::ready!(this.inner.poll(cx))?;
+        if let Some(tunnel) = this.tunnel.take() {
+            tunnel.open(&mut response);
+        }
         if let Some(departure) = this.departure {
             let (mut head, body) = response.into_parts();
             departure.finish(&mut head);
             response = Response::from_parts(head, body);
         }
-        Poll::Ready(Ok(response))
+        Poll::Ready(Ok(response.map(EdgeBody::new)))
     }
 }
 

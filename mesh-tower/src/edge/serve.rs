@@ -12,6 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use mesh_core::resource::Name;
 use mesh_core::resource::listener::HttpConnectionManager;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::connection::facts;
 use super::entry::{Entry, scope};
@@ -46,6 +47,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let local = tcp.local_addr()?;
     let graceful = GracefulShutdown::new();
+    let (_open, open) = watch::channel(());
     let mut connections = tokio::task::JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -68,7 +70,7 @@ pub async fn serve(
             tracing::debug!(%local, %remote, "connection closed: no filter chain takes it");
             continue;
         };
-        let entry = Entry::new(&stack, options.listener.clone(), options.node, connection);
+        let entry = Entry::new(&stack, options.listener.clone(), options.node, connection, open.clone());
         let server = server(&scope.manager);
         let served = server.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(entry));
         let served = graceful.watch(served.into_owned());
