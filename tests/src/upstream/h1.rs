@@ -121,11 +121,13 @@ async fn respond(stream: &mut TcpStream, request: Request, port: u16, journal: &
         tokio::time::sleep(pause).await;
         return stream.write_all(b"def").await.ok();
     }
-    let mut head = format!(
-        "HTTP/1.1 {} Whatever\r\nserver: upstream\r\nx-port: {port}\r\ncontent-length: {}\r\n",
-        script.status(before),
-        echo.len()
-    );
+    let status = script.status(before);
+    // Neither of them has a body.
+    let echo = if matches!(status, 204 | 304) { String::new() } else { echo };
+    let mut head = format!("HTTP/1.1 {status} Whatever\r\nserver: upstream\r\nx-port: {port}\r\n");
+    if !echo.is_empty() {
+        head.push_str(&format!("content-length: {}\r\n", echo.len()));
+    }
     for (name, value) in &script.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

@@ -1,0 +1,91 @@
+//! A real Envoy and `examples/gateway`, on the same static configuration before the same servers: both get the same
+//! requests, and must do the same with them. `make interop` runs it; see README.md beside this file.
+//!
+//! One process of each serves all cases: a case is a listener of its own, found by its name, and clusters of its own
+//! where it counts anything.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps names its own failure")]
+
+mod case;
+mod client;
+mod compare;
+mod config;
+mod exchange;
+mod proxy;
+
+use std::sync::Arc;
+
+use mesh_tests::upstream::Upstreams;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::case::Case;
+use crate::exchange::{Exchange, run};
+use crate::proxy::Proxy;
+
+/// Cases at the same time.
+const BESIDE: usize = 6;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envoy_and_the_gateway_do_the_same_with_every_request() {
+    let cases = case::all();
+    let upstreams = Arc::new(Upstreams::start().await);
+    let folder = proxy::folder();
+    let config = folder.join("envoy.json");
+    std::fs::write(&config, serde_json::to_string_pretty(&config::of(&cases, &upstreams)).unwrap()).unwrap();
+    let envoy = Proxy::envoy(&folder, &config, cases.len() + 1).await;
+    // How this Envoy calls its own machine: the gateway is told, because nothing else would tell it the same.
+    let node = exchange::node_address(&envoy, &upstreams).await;
+    let gateway = Proxy::gateway(&folder, &config, &node).await;
+    let (envoy, gateway) = (Arc::new(envoy), Arc::new(gateway));
+    let (beside, mut running) = (Arc::new(Semaphore::new(BESIDE)), JoinSet::new());
+    for case in cases {
+        let (beside, upstreams) = (Arc::clone(&beside), Arc::clone(&upstreams));
+        let (envoy, gateway) = (Arc::clone(&envoy), Arc::clone(&gateway));
+        running.spawn(async move {
+            let _place = beside.acquire().await;
+            let differences = compared(&case, &envoy, &gateway, &upstreams).await;
+            (case, differences)
+        });
+    }
+    let (mut cases, mut requests, mut known, mut failed) = (0, 0, Vec::new(), Vec::new());
+    while let Some(done) = running.join_next().await {
+        let (case, differences) = done.unwrap();
+        cases += 1;
+        requests += case.requests.iter().map(|request| request.times).sum::<usize>();
+        for line in differences {
+            match case
+                .requests
+                .iter()
+                .filter_map(|request| request.differs.as_ref())
+                .find(|one| line.contains(&one.line))
+            {
+                Some(switch) => known.push(format!("{} ({}): {line}", case.name, switch.because)),
+                None => failed.push(format!("{}: {line}", case.name)),
+            }
+        }
+    }
+    known.sort();
+    failed.sort();
+    println!("interop: {cases} cases, {requests} requests, {} known differences", known.len());
+    known.iter().for_each(|line| println!("  {line}"));
+    assert!(failed.is_empty(), "{} differences:\n{}", failed.len(), failed.join("\n"));
+}
+
+async fn compared(case: &Case, envoy: &Proxy, gateway: &Proxy, upstreams: &Upstreams) -> Vec<String> {
+    let (theirs, ours) = tokio::join!(run(case, envoy, upstreams), run(case, gateway, upstreams));
+    let pairs = case.requests.iter().zip(theirs.iter().zip(&ours)).enumerate();
+    let mut lines: Vec<String> = Vec::new();
+    for (number, (request, (theirs, ours))) in pairs {
+        let differences = match request.shares {
+            Some(within) => compare::shares(theirs, ours, within),
+            None => theirs
+                .iter()
+                .zip(ours)
+                .flat_map(|(theirs, ours): (&Exchange, &Exchange)| compare::differences(theirs, ours))
+                .collect(),
+        };
+        lines.extend(differences.into_iter().map(|line| format!("request {} ({}): {line}", number + 1, request.path)));
+    }
+    lines.dedup();
+    lines
+}
