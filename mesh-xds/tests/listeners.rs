@@ -505,3 +505,42 @@ fn documented_configurations_are_accepted_or_refused_with_a_reason() {
     }
     data::report(ran, skipped);
 }
+
+#[test]
+fn faults_and_changes_that_make_no_sense_refuse_the_listener_with_their_path() {
+    let fault = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault";
+    let mutation = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+    let query = |append: Json| json!({ "mutations": { "query_parameter_mutations": [{ "append": append }] } });
+    let table = [
+        (fault, json!({ "delay": {} }), "delay.fault_delay_secifier"),
+        (fault, json!({ "delay": { "fixed_delay": "0s" } }), "delay.fixed_delay"),
+        (fault, json!({ "delay": { "fixed_delay": "-1s" } }), "delay.fixed_delay"),
+        (fault, json!({ "abort": {} }), "abort.error_type"),
+        (fault, json!({ "abort": { "http_status": 199 } }), "abort.http_status"),
+        (fault, json!({ "abort": { "http_status": 600 } }), "abort.http_status"),
+        (fault, json!({ "response_rate_limit": {} }), "response_rate_limit.limit_type"),
+        (
+            fault,
+            json!({ "response_rate_limit": { "fixed_limit": { "limit_kbps": "0" } } }),
+            "response_rate_limit.fixed_limit.limit_kbps",
+        ),
+        (fault, json!({ "headers": [{ "name": "" }] }), "headers[0].name"),
+        (mutation, json!({ "mutations": { "request_mutations": [{}] } }), "mutations.request_mutations[0].action"),
+        (
+            mutation,
+            json!({ "mutations": { "response_mutations": [{ "remove_on_match": {} }] } }),
+            "mutations.response_mutations[0].remove_on_match.key_matcher",
+        ),
+        (mutation, query(json!({})), "mutations.query_parameter_mutations[0].append.record"),
+        (
+            mutation,
+            query(json!({ "record": { "key": "k", "value": 1 } })),
+            "mutations.query_parameter_mutations[0].append.record.value",
+        ),
+    ];
+    for (url, fields, field) in table {
+        let config = merge(json!({ "@type": url }), fields);
+        let text = refusal(&with_filter(json!({ "name": "f", "typed_config": config })));
+        assert!(text.starts_with(&format!("{MANAGER}.http_filters[0].typed_config.{field}: ")), "{field}: {text}");
+    }
+}

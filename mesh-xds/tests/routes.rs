@@ -181,7 +181,10 @@ fn s24_an_override_that_narrows_access_is_refused_and_one_that_switches_off_is_k
         (json!({ "@type": type_url::HTTP_RBAC_PER_ROUTE }), true),
         (json!({ "@type": type_url::ROUTE_FILTER_CONFIG, "disabled": true }), true),
         (json!({ "@type": type_url::ROUTE_FILTER_CONFIG, "is_optional": true, "config": unknown }), false),
-        (json!({ "@type": type_url::CORS_POLICY }), false),
+        (
+            json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.CompressorPerRoute", "overrides": {} }),
+            false,
+        ),
     ];
     for (config, disabled) in kept {
         let decoded = judge(&with(config.clone())).unwrap();

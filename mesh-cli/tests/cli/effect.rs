@@ -39,7 +39,6 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "retryBudget.budgetInterval: the window has no effect",
     ),
     ("retries: {attempts: 1, retryOn: 5xx, retryRemoteLocalities: true}", "RetryPolicy.retry_priority is not in force"),
-    ("corsPolicy: {allowOrigins: [{exact: x}]}", "http.cors.v3.CorsPolicy is not in force"),
     (
         "mirrors: [{destination: {host: a}, percentage: {value: 1}}]",
         "RequestMirrorPolicy.trace_sampled is not in force",

@@ -4,9 +4,11 @@
 
 pub mod buffer;
 pub mod circuit_breaker;
+pub mod cors;
 pub mod facts;
 pub mod fault;
 pub mod filter;
+pub mod header_mutation;
 pub mod headers;
 pub mod health_check;
 pub mod load_balancing;

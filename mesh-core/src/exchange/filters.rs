@@ -154,7 +154,7 @@ impl<P: Passage> Waiting<P> {
         let leg = self.passage.leg();
         keep_head(leg.head.as_ref(), &leg.request);
         let responder = finished.then(|| leg.responder());
-        FilterOutcome::Reply(Box::new(Answered { reply, grpc: leg.grpc, responder }), Some(self.exit))
+        FilterOutcome::Reply(Box::new(Answered { reply, grpc: finished && leg.grpc, responder }), Some(self.exit))
     }
 }
 

@@ -24,6 +24,8 @@ pub mod outbound;
 mod overrides;
 pub mod reserved;
 mod responder;
+#[cfg(test)]
+pub(crate) mod trial;
 pub mod upgrade;
 mod upstream;
 

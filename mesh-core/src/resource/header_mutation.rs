@@ -3,6 +3,8 @@
 //!
 //! As configured: values are text with format operators; [`crate::engine::headers`] compiles and applies them.
 
+use super::matcher::StringMatcher;
+
 /// What one level does to the headers of one direction. The removals happen first.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct HeaderMutations {
@@ -10,13 +12,15 @@ pub struct HeaderMutations {
     pub add: Vec<HeaderValueOption>,
     /// `*_headers_to_remove`.
     pub remove: Vec<String>,
+    /// `remove_on_match`: every header whose name, in lower case, matches. Only lists of `HeaderMutation`s have it.
+    pub remove_matching: Vec<StringMatcher>,
 }
 
 impl HeaderMutations {
     /// Whether nothing is changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.add.is_empty() && self.remove.is_empty()
+        self.add.is_empty() && self.remove.is_empty() && self.remove_matching.is_empty()
     }
 }
 

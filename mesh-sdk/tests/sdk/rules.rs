@@ -1,4 +1,4 @@
-//! Rules of a VirtualService that filters carry out: faults.
+//! Rules of a VirtualService that filters carry out: faults and cross-origin policies.
 
 use crate::support::{fetch, mesh_of, routes, server, service};
 
@@ -41,4 +41,58 @@ async fn a_fault_of_a_virtual_service_hits_its_share_on_the_wire() {
         let answer = fetch(&mesh, &format!("http://reviews.example/{path}"), &[]).await;
         assert_eq!((answer.body.as_str(), answer.flags().as_str()), ("v1", "-"));
     }
+}
+
+#[tokio::test]
+async fn a_cors_policy_of_a_virtual_service_is_in_force_on_the_wire() {
+    let rules = "
+  - match: [{uri: {prefix: /strict}}]
+    corsPolicy: {allowOrigins: [{exact: 'http://o'}], unmatchedPreflights: IGNORE}
+    route: [{destination: {host: reviews.example}}]
+  - corsPolicy:
+      allowOrigins: [{regex: 'https?://o'}]
+      allowMethods: [GET, PUT]
+      allowHeaders: [x-h]
+      exposeHeaders: [x-e]
+      maxAge: 1m
+      allowCredentials: true
+    route: [{destination: {host: reviews.example}}]
+";
+    let endpoints = [("v1", server("v1").await)];
+    let mesh = mesh_of(service("reviews", &endpoints) + &routes("reviews", rules)).await;
+    let ask = async |method: &str, path: &str, origin: &str| {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("http://reviews.example{path}"))
+            .header("origin", origin)
+            .header("access-control-request-method", "PUT")
+            .body(http_body_util::Empty::<bytes::Bytes>::new())
+            .unwrap();
+        let response = tower::ServiceExt::oneshot(mesh.http_client(), request).await.unwrap();
+        let details = response.extensions().get::<mesh_sdk::ResponseInfo>().unwrap().details.clone();
+        let headers: std::collections::BTreeMap<_, _> = response
+            .headers()
+            .iter()
+            .filter_map(|(name, value)| {
+                let name = name.as_str().strip_prefix("access-control-")?.to_owned();
+                Some((name, value.to_str().unwrap().to_owned()))
+            })
+            .collect();
+        (details.into_owned(), headers.into_iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>())
+    };
+    let all = [
+        "allow-credentials: true",
+        "allow-headers: x-h",
+        "allow-methods: GET,PUT",
+        "allow-origin: http://o",
+        "expose-headers: x-e",
+        "max-age: 60",
+    ];
+    let (details, headers) = ask("OPTIONS", "/", "http://o").await;
+    assert_eq!((details.as_str(), headers.as_slice()), ("cors_response", all.map(str::to_owned).as_slice()));
+    let (details, headers) = ask("GET", "/", "https://o").await;
+    let some = ["allow-credentials: true", "allow-origin: https://o", "expose-headers: x-e"];
+    assert_eq!((details.as_str(), headers.as_slice()), ("via_upstream", some.map(str::to_owned).as_slice()));
+    assert_eq!(ask("OPTIONS", "/", "http://bad").await, ("via_upstream".to_owned(), vec![]));
+    assert_eq!(ask("OPTIONS", "/strict", "http://bad").await, ("cors_response".to_owned(), vec![]));
 }

@@ -8,6 +8,7 @@ use mesh_proto::envoy::config::common::mutation_rules::v3::HeaderMutation;
 use mesh_proto::envoy::config::common::mutation_rules::v3::header_mutation::Action;
 use mesh_proto::envoy::config::core::v3 as core;
 
+use super::matcher::string;
 use super::refused::{At, Refused, conflict, refuse};
 use super::scalar::known;
 
@@ -26,10 +27,10 @@ pub(super) fn mutations(
 /// A list of additions; `at` is the list.
 pub(super) fn additions(at: &At<'_>, add: &[core::HeaderValueOption]) -> Result<HeaderMutations, Refused> {
     let add = add.iter().enumerate().map(|(index, one)| option(&at.index(index), one));
-    Ok(HeaderMutations { add: add.collect::<Result<_, _>>()?, remove: Vec::new() })
+    Ok(HeaderMutations { add: add.collect::<Result<_, _>>()?, ..HeaderMutations::default() })
 }
 
-/// `HeaderMutation`s, in order: one step each. A step that removes by a pattern is left out and reported.
+/// `HeaderMutation`s, in order: one step each.
 pub(super) fn steps(at: &At<'_>, list: &[HeaderMutation]) -> Result<Vec<HeaderMutations>, Refused> {
     let mut steps = Vec::with_capacity(list.len());
     for (index, one) in list.iter().enumerate() {
@@ -43,8 +44,13 @@ pub(super) fn steps(at: &At<'_>, list: &[HeaderMutation]) -> Result<Vec<HeaderMu
                 let add = vec![option(&at.field("append"), append)?];
                 steps.push(HeaderMutations { add, ..HeaderMutations::default() });
             }
-            // Not among the fields that are read: whoever sets it is told.
-            Some(Action::RemoveOnMatch(_)) => {}
+            Some(Action::RemoveOnMatch(one)) => {
+                let at = at.field("remove_on_match");
+                let at = at.field("key_matcher");
+                let Some(matcher) = &one.key_matcher else { return Err(refuse(&at, Problem::Missing)) };
+                let remove_matching = vec![string(&at, matcher)?];
+                steps.push(HeaderMutations { remove_matching, ..HeaderMutations::default() });
+            }
         }
     }
     Ok(steps)

@@ -12,13 +12,8 @@ const BY_CONFIG: &[(&str, &str)] = &[
 ];
 
 /// HTTP filters by a part of their type.
-const BY_FILTER: &[(&str, &str)] = &[
-    (".jwt_authn.", "filter jwt_authn"),
-    (".rbac.", "filter rbac"),
-    (".cors.", "filter cors"),
-    (".ext_authz.", "filter ext_authz"),
-    (".header_mutation.", "filter header_mutation"),
-];
+const BY_FILTER: &[(&str, &str)] =
+    &[(".jwt_authn.", "filter jwt_authn"), (".rbac.", "filter rbac"), (".ext_authz.", "filter ext_authz")];
 
 /// Clusters that need more.
 const BY_CLUSTER: &[(&str, &str)] = &[("ring", "hash load balancing"), ("tlsbad", "TLS")];

@@ -2,7 +2,10 @@ use http::{HeaderValue, Request, StatusCode};
 
 use super::*;
 use crate::engine::facts::ConnectionFacts;
-use crate::resource::filter::{AbortError, FaultAbort, FaultDelay, FaultRateLimit};
+use crate::exchange::trial::{Levels, Trial};
+use crate::resource::filter::{
+    AbortError, FaultAbort, FaultDelay, FaultRateLimit, FilterConfig, RouteConfig as RouteSays,
+};
 use crate::resource::matcher::{HeaderMatcher, HeaderSpecifier, StringMatcher};
 use crate::resource::metadata::Metadata;
 use crate::resource::route::FractionalPercent;
@@ -252,4 +255,64 @@ fn a_share_of_the_requests_is_hit() {
         let hit = f64::from(u32::try_from(hit).unwrap()) / 20_000.0;
         assert!((hit - expected).abs() < 0.02, "{share:?}: {hit}");
     }
+}
+
+fn filter(config: Config) -> FilterConfig {
+    FilterConfig::Fault(Box::new(config))
+}
+
+fn get() -> Request<()> {
+    Request::get("http://a.test/").body(()).unwrap()
+}
+
+#[test]
+fn the_filter_waits_and_then_answers() {
+    let both = Config { abort: abort(AbortError::Http(503)).abort, ..delay(Some(200 * MS)) };
+    let sent = Trial::new(filter(both), Levels::default()).send(get());
+    assert!(matches!(sent.asked[..], [Effect::Sleep(time)] if time == 200 * MS), "{:?}", sent.asked);
+    assert_eq!(sent.flags(), ResponseFlags::DI);
+    assert_eq!(sent.result.unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[test]
+fn only_requests_to_its_cluster_are_hit_by_the_filter() {
+    for (cluster, hit) in [("up", true), ("down", false)] {
+        let config = Config { upstream_cluster: Some(cluster.into()), ..abort(AbortError::Http(503)) };
+        assert_eq!(Trial::new(filter(config), Levels::default()).send(get()).result.is_err(), hit, "{cluster}");
+    }
+}
+
+#[test]
+fn places_are_counted_over_pushes_that_leave_the_filter_alone() {
+    let few = Config { max_active_faults: Some(1), ..abort(AbortError::Http(503)) };
+    let mut trial = Trial::new(filter(few.clone()), Levels::default());
+    let first = trial.send(get());
+    assert!(first.result.is_err());
+    let own = RouteSays::Fault(Box::new(Config { max_active_faults: Some(1), ..abort(AbortError::Http(418)) }));
+    for levels in [Levels::default(), Levels { route: Some(own), ..Levels::default() }] {
+        assert_eq!(trial.push(filter(few.clone()), levels), vec![]);
+        assert!(trial.send(get()).result.is_ok(), "the first one still has the only place");
+    }
+    drop(first);
+    assert_eq!(trial.send(get()).result.unwrap_err().status, StatusCode::IM_A_TEAPOT);
+}
+
+#[test]
+fn a_version_that_does_not_compile_leaves_the_one_before_in_force() {
+    let good = filter(abort(AbortError::Http(503)));
+    let mut trial = Trial::new(good.clone(), Levels::default());
+    let said = |refused: Vec<crate::resource::Invalid>| refused.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let bad = abort(AbortError::Http(99));
+    assert_eq!(
+        said(trial.push(filter(bad.clone()), Levels::default())),
+        ["Listener/l: filter_chains[0].http_filters[0].typed_config.abort.http_status: 99 is not within 200 to 599"]
+    );
+    let levels = Levels { virtual_host: Some(RouteSays::Fault(Box::new(bad))), ..Levels::default() };
+    assert_eq!(
+        said(trial.push(good, levels)),
+        [
+            "RouteConfiguration/r: virtual_hosts[0].typed_per_filter_config[\"f\"].abort.http_status: 99 is not within 200 to 599"
+        ]
+    );
+    assert_eq!(trial.send(get()).result.unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
 }

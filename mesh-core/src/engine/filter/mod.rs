@@ -148,7 +148,8 @@ pub enum FilterStep {
     /// Answer here; inner filters and the upstream never see the request. Finished as a local reply: the route's
     /// response headers are applied.
     Reply(Box<LocalReply>),
-    /// Answer here with a response that is the filter's own: the route's response headers are not applied.
+    /// Answer here with a response that is the filter's own: the route's response headers are not applied, and a gRPC
+    /// caller gets it as it is.
     Respond(Box<LocalReply>),
     /// Wait for something, then ask this filter again.
     Ask(Box<Effect>),

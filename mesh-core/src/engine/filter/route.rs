@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::engine::buffer::BufferLimit;
+use crate::engine::cors::CorsPolicy;
 use crate::engine::facts::RequestFacts;
 use crate::engine::fault::FaultSettings;
+use crate::engine::header_mutation::Mutations;
 use crate::engine::rate_limit::RouteLimit;
 use crate::engine::routing::{ClusterRef, CompiledRoute, RouteDecision, RouteTable};
 use crate::resource::Name;
@@ -30,6 +32,10 @@ pub enum RouteConfig {
     LocalRateLimit(RouteLimit),
     /// Of the fault filter.
     Fault(Box<FaultSettings>),
+    /// Of the CORS filter.
+    Cors(Box<CorsPolicy>),
+    /// Of the header mutation filter.
+    HeaderMutation(Box<Mutations>),
     /// Of a filter that is left out. The type URL.
     NotInForce(Name),
 }
@@ -99,6 +105,12 @@ impl<'a> RouteView<'a> {
     #[must_use]
     pub fn metadata(self) -> &'a Metadata {
         self.route().metadata()
+    }
+
+    /// Whether it forwards, rather than answer itself.
+    #[must_use]
+    pub fn is_forwarded(self) -> bool {
+        self.table.cluster(self.decision).is_some()
     }
 
     /// The cluster that was chosen: of a route that forwards. `facts` are those of the request.

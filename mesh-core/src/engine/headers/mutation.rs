@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::context::FormatContext;
 use super::format::Format;
+use crate::engine::matcher::StringMatch;
 use crate::resource::header_mutation::{AppendAction, HeaderMutations};
 use crate::resource::{FieldPath, Problem};
 
@@ -16,6 +17,7 @@ use crate::resource::{FieldPath, Problem};
 #[derive(Clone, Debug, Default)]
 pub struct HeaderChanges {
     remove: Box<[HeaderName]>,
+    remove_matching: Box<[StringMatch]>,
     add: Box<[Addition]>,
 }
 
@@ -51,13 +53,35 @@ impl HeaderChanges {
         add: &FieldPath,
         remove: &FieldPath,
     ) -> Result<Self, (FieldPath, Problem)> {
+        Self::compile_at(config, |number| add.index(number), |number| remove.index(number))
+    }
+
+    /// Compiles one entry of a list of `HeaderMutation`s, which changes one header; `at` is its path.
+    ///
+    /// # Errors
+    /// As [`Self::compile`]; a pattern of names that does not compile.
+    pub fn compile_entry(config: &HeaderMutations, at: &FieldPath) -> Result<Self, (FieldPath, Problem)> {
+        let mut changes = Self::compile_at(config, |_| at.field("append"), |_| at.field("remove"))?;
+        let matching = config.remove_matching.iter().map(|matcher| {
+            let place = || at.field("remove_on_match").field("key_matcher");
+            StringMatch::compile(matcher).map_err(|problem| (place(), problem))
+        });
+        changes.remove_matching = matching.collect::<Result<_, _>>()?;
+        Ok(changes)
+    }
+
+    fn compile_at(
+        config: &HeaderMutations,
+        add: impl Fn(usize) -> FieldPath,
+        remove: impl Fn(usize) -> FieldPath,
+    ) -> Result<Self, (FieldPath, Problem)> {
         let removed = config
             .remove
             .iter()
             .enumerate()
-            .map(|(at, name)| header_name(name, "removed").map_err(|problem| (remove.index(at), problem)));
+            .map(|(at, name)| header_name(name, "removed").map_err(|problem| (remove(at), problem)));
         let added = config.add.iter().enumerate().map(|(at, option)| {
-            let at = add.index(at).field("header");
+            let at = add(at).field("header");
             let name = header_name(&option.key, "modified").map_err(|problem| (at.field("key"), problem))?;
             let wrong = |problem| (at.field("value"), problem);
             let format = Format::compile(&option.value).map_err(wrong)?;
@@ -70,13 +94,17 @@ impl HeaderChanges {
             };
             Ok(Addition { name, value, action: option.append_action, keep_empty: option.keep_empty_value })
         });
-        Ok(Self { remove: removed.collect::<Result<_, _>>()?, add: added.collect::<Result<_, _>>()? })
+        Ok(Self {
+            remove: removed.collect::<Result<_, _>>()?,
+            remove_matching: Box::default(),
+            add: added.collect::<Result<_, _>>()?,
+        })
     }
 
     /// Whether nothing is changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.add.is_empty()
+        self.remove.is_empty() && self.remove_matching.is_empty() && self.add.is_empty()
     }
 
     /// Whether a value is made of the request.
@@ -89,6 +117,22 @@ impl HeaderChanges {
     pub fn remove_from(&self, headers: &mut HeaderMap) {
         for name in &self.remove {
             // `remove` takes all lines of a name.
+            headers.remove(name);
+        }
+        if !self.remove_matching.is_empty() {
+            self.remove_matching_from(headers);
+        }
+    }
+
+    /// The host is no header here.
+    #[cold]
+    fn remove_matching_from(&self, headers: &mut HeaderMap) {
+        let hit = |name: &&HeaderName| {
+            **name != header::HOST
+                && self.remove_matching.iter().any(|matcher| matcher.matches(name.as_str().as_bytes()))
+        };
+        let names: SmallVec<[HeaderName; 4]> = headers.keys().filter(hit).cloned().collect();
+        for name in names {
             headers.remove(name);
         }
     }
@@ -186,6 +230,7 @@ mod tests {
         let config = HeaderMutations {
             add: add.iter().map(|&(key, value, action)| HeaderValueOption::new(key, value, action)).collect(),
             remove: remove.iter().map(|&name| name.to_owned()).collect(),
+            remove_matching: vec![],
         };
         HeaderChanges::compile(&config, &"add".into(), &"remove".into())
     }
@@ -250,7 +295,7 @@ mod tests {
                 HeaderValueOption::new("x-a", "%DYNAMIC_METADATA(n)%", Append),
                 HeaderValueOption::new("x-b", "", Append),
             ],
-            remove: vec![],
+            ..HeaderMutations::default()
         };
         config.add[1].keep_empty_value = true;
         let changes = HeaderChanges::compile(&config, &"add".into(), &"remove".into()).unwrap();

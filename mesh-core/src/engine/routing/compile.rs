@@ -16,6 +16,7 @@ use super::route::{Action, ClusterRef, CompiledRoute, Entry, Forwarding, Targets
 use super::scan::Index;
 use super::table::{self, RouteTable};
 use super::weighted::{BadTotal, Weights};
+use crate::engine::header_mutation::steps;
 use crate::engine::headers::HeaderChanges;
 use crate::engine::matcher::{HeaderKey, HeaderMatch, Rewrite};
 use crate::engine::rate_limit::{RateLimits, RouteRateLimits};
@@ -372,7 +373,7 @@ impl<'c> Compiler<'c> {
                 runtime_fraction: policy.runtime_fraction,
                 trace_sampled: policy.trace_sampled,
                 append_shadow_suffix: !policy.disable_shadow_host_suffix_append,
-                changes: mirror_changes(&policy.request_headers, &at.field("request_headers_mutations"))?,
+                changes: steps(&policy.request_headers, &at.field("request_headers_mutations"))?,
                 host: policy
                     .host_rewrite_literal
                     .as_deref()
@@ -414,16 +415,6 @@ fn compiled_changes(config: &HeaderMutations, at: &FieldPath, which: &str) -> Lo
     }
     let field = |what: &str| at.field(&format!("{which}_headers_to_{what}"));
     HeaderChanges::compile(config, &field("add"), &field("remove")).map(Some)
-}
-
-/// The steps of a copy's header changes; each is one entry of the list.
-fn mirror_changes(steps: &[HeaderMutations], list: &FieldPath) -> Located<Box<[HeaderChanges]>> {
-    let compile = |(number, step): (usize, &HeaderMutations)| {
-        let at = list.index(number);
-        // One entry adds or removes one header: its own path is the whole of it.
-        HeaderChanges::compile(step, &at.field("append"), &at.field("remove"))
-    };
-    steps.iter().enumerate().map(compile).collect()
 }
 
 fn virtual_clusters(host: &VirtualHost, at: &FieldPath) -> Located<Box<[table::VirtualCluster]>> {

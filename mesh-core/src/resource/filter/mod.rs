@@ -4,12 +4,16 @@
 //! Nothing is compiled: [`crate::engine::filter`] does that, or refuses.
 
 mod buffer;
+mod cors;
 mod fault;
+mod header_mutation;
 mod local_rate_limit;
 mod quota;
 
 pub use self::buffer::Buffer;
+pub use self::cors::CorsPolicy;
 pub use self::fault::{AbortError, Fault, FaultAbort, FaultDelay, FaultRateLimit};
+pub use self::header_mutation::{HeaderMutation, Mutations, QueryMutation};
 pub use self::local_rate_limit::{LocalDescriptor, LocalRateLimit, VirtualHostLimits};
 pub use self::quota::{
     Algorithm, Attribute, Charge, Expression, Function, QuotaLimit, QuotaOverride, QuotaRoute, Quotas,
@@ -29,6 +33,10 @@ pub enum FilterConfig {
     Fault(Box<Fault>),
     /// Mixer's quota, a filter of our own.
     Quota(Box<Quotas>),
+    /// `envoy.extensions.filters.http.cors.v3.Cors`: only routes say anything.
+    Cors,
+    /// `envoy.extensions.filters.http.header_mutation.v3.HeaderMutation`.
+    HeaderMutation(Box<HeaderMutation>),
     /// Known and harmless to leave out: reported as not in force, never silently skipped. The type URL.
     NotInForce(Name),
 }
@@ -43,6 +51,10 @@ pub enum RouteConfig {
     LocalRateLimit(Box<LocalRateLimit>),
     /// `envoy.extensions.filters.http.fault.v3.HTTPFault`.
     Fault(Box<Fault>),
+    /// `envoy.extensions.filters.http.cors.v3.CorsPolicy`.
+    Cors(Box<CorsPolicy>),
+    /// `envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute`.
+    HeaderMutation(Box<Mutations>),
     /// For a filter that is left out. The type URL.
     NotInForce(Name),
 }

@@ -4,7 +4,9 @@
 //! overridden (`route::filter_override`).
 
 mod buffer;
+mod cors;
 mod fault;
+mod header_mutation;
 mod local_rate_limit;
 mod quota;
 
@@ -24,6 +26,13 @@ pub(super) fn config(at: &At<'_>, config: &Extension<'_>) -> Result<Option<Filte
     Ok(Some(match config.type_name() {
         "envoy.extensions.filters.http.buffer.v3.Buffer" => FilterConfig::Buffer(buffer::config(at, config)?),
         LOCAL_RATE_LIMIT => FilterConfig::LocalRateLimit(local_rate_limit::config(at, config)?),
+        "envoy.extensions.filters.http.cors.v3.Cors" => {
+            cors::config(at, config)?;
+            FilterConfig::Cors
+        }
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation" => {
+            FilterConfig::HeaderMutation(Box::new(header_mutation::config(at, config)?))
+        }
         FAULT => FilterConfig::Fault(Box::new(fault::config(at, config)?)),
         mixer::TYPE => FilterConfig::Quota(quota::config(at, config.any())?),
         _ => return Ok(None),
@@ -38,6 +47,12 @@ pub(super) fn route_config(at: &At<'_>, config: &Extension<'_>) -> Result<Option
             Some(buffer) => FilterOverride::with(RouteConfig::Buffer(buffer)),
         },
         LOCAL_RATE_LIMIT => FilterOverride::with(RouteConfig::LocalRateLimit(local_rate_limit::config(at, config)?)),
+        "envoy.extensions.filters.http.cors.v3.CorsPolicy" => {
+            FilterOverride::with(RouteConfig::Cors(Box::new(cors::per_route(at, config)?)))
+        }
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute" => {
+            FilterOverride::with(RouteConfig::HeaderMutation(Box::new(header_mutation::per_route(at, config)?)))
+        }
         FAULT => FilterOverride::with(RouteConfig::Fault(Box::new(fault::config(at, config)?))),
         _ => return Ok(None),
     }))

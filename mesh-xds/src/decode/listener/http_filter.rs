@@ -22,7 +22,6 @@ const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
 /// Filters that narrow nobody's access: leaving them out loses their effect, which is reported.
 const LEFT_OUT: &[&str] = &[
     "envoy.extensions.filters.http.compressor.v3.Compressor",
-    "envoy.extensions.filters.http.cors.v3.Cors",
     "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
     "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
     "io.istio.http.peer_metadata.Config",

@@ -188,7 +188,8 @@ const ROUTES: &[Row] = &[
             "host_rewrite_literal",
         ],
     ),
-    ("envoy.config.common.mutation_rules.v3.HeaderMutation", &["remove", "append"]),
+    ("envoy.config.common.mutation_rules.v3.HeaderMutation", &["remove", "append", "remove_on_match"]),
+    ("envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch", &["key_matcher"]),
     (
         "envoy.config.route.v3.RouteAction.MaxStreamDuration",
         &["max_stream_duration", "grpc_timeout_header_max", "grpc_timeout_header_offset"],
@@ -418,6 +419,33 @@ const FILTERS: &[Row] = &[
     ("envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry", &["key", "value"]),
     ("envoy.type.v3.HttpStatus", &["code"]),
     ("envoy.type.v3.TokenBucket", &["max_tokens", "tokens_per_fill", "fill_interval"]),
+    (
+        "envoy.extensions.filters.http.cors.v3.CorsPolicy",
+        &[
+            "allow_origin_string_match",
+            "allow_methods",
+            "allow_headers",
+            "expose_headers",
+            "max_age",
+            "allow_credentials",
+            "filter_enabled",
+            "shadow_enabled",
+            "allow_private_network_access",
+            "forward_not_matching_preflights",
+        ],
+    ),
+    (
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+        &["mutations", "most_specific_header_mutations_wins"],
+    ),
+    ("envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute", &["mutations"]),
+    (
+        "envoy.extensions.filters.http.header_mutation.v3.Mutations",
+        &["request_mutations", "query_parameter_mutations", "response_mutations", "response_trailers_mutations"],
+    ),
+    ("envoy.config.core.v3.KeyValueMutation", &["append", "remove"]),
+    ("envoy.config.core.v3.KeyValueAppend", &["record", "action"]),
+    ("envoy.config.core.v3.KeyValuePair", &["key", "value"]),
     (
         "envoy.extensions.filters.http.fault.v3.HTTPFault",
         &[

@@ -128,7 +128,6 @@ const REMARKS: &[&str] = &[
     "validate_clusters: clusters may arrive after the routes that name them",
     "virtual_hosts[0].routes[4].route.weighted_clusters.use_hash_policy: clusters are drawn at random, not by hash",
     "filter_chains[0].filters[0]: network filter stats.PluginConfig is not in force",
-    "HTTP filter envoy.extensions.filters.http.cors.v3.Cors is not in force",
     "optional HTTP filter envoy.extensions.filters.http.header_to_metadata.v3.Config is left out",
     "upstream_http_filters[0]: the codec needs no filter",
     "filters[0]: upstream filter envoy.tcp.metadataexchange.config.MetadataExchange is not in force",

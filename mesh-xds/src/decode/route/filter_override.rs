@@ -19,10 +19,7 @@ use super::super::filter;
 use super::super::refused::{At, Refused, unsupported};
 
 /// Types of overrides for filters that may be left out, since they narrow nobody's access.
-const LEFT_OUT: &[&str] = &[
-    "envoy.extensions.filters.http.compressor.v3.CompressorPerRoute",
-    "envoy.extensions.filters.http.cors.v3.CorsPolicy",
-];
+const LEFT_OUT: &[&str] = &["envoy.extensions.filters.http.compressor.v3.CompressorPerRoute"];
 
 pub(super) fn filter_override(cx: &mut Context, at: &At<'_>, any: &Any) -> Result<FilterOverride, Refused> {
     let outer = Extension::of(at, any)?;

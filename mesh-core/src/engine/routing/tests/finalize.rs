@@ -183,6 +183,7 @@ fn levels(most_specific_wins: bool) -> RouteTable {
             HeaderValueOption::new("x-l", name, AppendAction::AppendIfExistsOrAdd),
         ],
         remove: vec![],
+        ..HeaderMutations::default()
     };
     let entry =
         WeightedCluster { request_headers: level("wc"), response_headers: level("wc"), ..WeightedCluster::new("c", 1) };
