@@ -23,6 +23,7 @@ pub use self::outbound::balance::BalanceLayer;
 pub use self::outbound::circuit_breaker::CircuitBreakerLayer;
 pub use self::outbound::filters::FiltersLayer;
 pub use self::outbound::mirror::MirrorLayer;
+pub use self::outbound::outlier::OutlierLayer;
 pub use self::outbound::retry::RetryLayer;
 pub use self::outbound::route::RouteLayer;
 pub use self::outbound::timeout::TimeoutLayer;

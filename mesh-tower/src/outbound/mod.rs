@@ -10,6 +10,7 @@ pub mod circuit_breaker;
 pub mod connect;
 pub mod filters;
 pub mod mirror;
+pub mod outlier;
 mod overdue;
 pub mod retry;
 pub mod route;

@@ -12,13 +12,14 @@ use http_body_util::{BodyExt, Full};
 use mesh_core::exchange::{Attempt, Filtered, Picked, Routed, Sendable};
 use mesh_core::resource::cluster::UpstreamProtocol;
 use mesh_core::resource::filter::{Fault, FaultRateLimit};
+use mesh_core::resource::outlier_detection::OutlierDetection;
 use mesh_core::resource::retry::{RateLimitedBackOff, ResetFormat, ResetHeader};
 use mesh_core::resource::route::FractionalPercent;
 use mesh_tower::body::{MirrorBody, RequestBody, UploadBody};
 use mesh_tower::outbound::retry::ReplayBody;
 use mesh_tower::{
-    BalanceLayer, CircuitBreakerLayer, Error, FaultLayer, FiltersLayer, MirrorLayer, RateLimitLayer, RetryLayer,
-    RouteLayer, TimeoutLayer,
+    BalanceLayer, CircuitBreakerLayer, Error, FaultLayer, FiltersLayer, MirrorLayer, OutlierLayer, RateLimitLayer,
+    RetryLayer, RouteLayer, TimeoutLayer,
 };
 use tower::{Layer, Service, ServiceExt};
 
@@ -98,6 +99,13 @@ impl<F: Future> Task<F> {
 async fn timeout_keeps_the_contract() {
     let probe = Probe::new(|_: Request<Body>, _| now(ok()));
     keeps_the_contract(Arc::clone(&probe.record), TimeoutLayer::new(Duration::from_secs(1)).layer(probe)).await;
+}
+
+#[tokio::test]
+async fn outlier_keeps_the_contract() {
+    let probe = Probe::new(|_: Request<Body>, _| now(ok()));
+    let record = Arc::clone(&probe.record);
+    keeps_the_contract(record, OutlierLayer::new(OutlierDetection::default()).layer(probe)).await;
 }
 
 #[tokio::test]

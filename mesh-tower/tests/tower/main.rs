@@ -22,6 +22,7 @@ mod layers;
 mod mesh;
 mod mirrors;
 mod outcomes;
+mod outlier;
 mod pinning;
 mod probe;
 mod retries;
