@@ -85,6 +85,13 @@ pub(crate) struct Differs {
     pub(crate) because: String,
 }
 
+impl Case {
+    /// Whether its outcome hangs on how long a server takes, and on nothing that an earlier round leaves behind.
+    pub(crate) fn hangs_on_timers(&self) -> bool {
+        self.requests.iter().any(|request| request.up.contains("d=") || request.up.contains("slowbody"))
+    }
+}
+
 /// All cases, or those whose names contain what `INTEROP_CASE` says.
 pub(crate) fn all() -> Vec<Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/cases");

@@ -21,11 +21,11 @@ pub(crate) struct Exchange {
 }
 
 /// Sends all requests of a case; for each, what came of every time that it was sent.
-pub(crate) async fn run(case: &Case, proxy: &Proxy, upstreams: &Upstreams) -> Vec<Vec<Exchange>> {
+pub(crate) async fn run(case: &Case, round: usize, proxy: &Proxy, upstreams: &Upstreams) -> Vec<Vec<Exchange>> {
     let mut all = Vec::with_capacity(case.requests.len());
     for (number, request) in case.requests.iter().enumerate() {
         tokio::time::sleep(Duration::from_secs_f64(request.after)).await;
-        let id = |time: usize| format!("{}-{}-{number:02}-{time:04}", proxy.letter, case.name);
+        let id = |time: usize| format!("{}-{}-{round}-{number:02}-{time:04}", proxy.letter, case.name);
         let mut exchanges = Vec::with_capacity(request.times);
         if request.at_once {
             let sending = (0..request.times).map(|time| {

@@ -22,6 +22,9 @@ use crate::case::Case;
 use crate::exchange::{Exchange, run};
 use crate::proxy::Proxy;
 
+/// How often a case that hangs on timers is asked.
+const MOST_ROUNDS: usize = 3;
+
 /// Cases at the same time.
 const BESIDE: usize = 6;
 
@@ -71,8 +74,21 @@ async fn envoy_and_the_gateway_do_the_same_with_every_request() {
     assert!(failed.is_empty(), "{} differences:\n{}", failed.len(), failed.join("\n"));
 }
 
+/// Differences that stay: what hangs on timers is asked again on a machine that is too busy to keep them.
 async fn compared(case: &Case, envoy: &Proxy, gateway: &Proxy, upstreams: &Upstreams) -> Vec<String> {
-    let (theirs, ours) = tokio::join!(run(case, envoy, upstreams), run(case, gateway, upstreams));
+    let rounds = if case.hangs_on_timers() { MOST_ROUNDS } else { 1 };
+    let mut lines = Vec::new();
+    for round in 0..rounds {
+        lines = once(case, round, envoy, gateway, upstreams).await;
+        if lines.is_empty() {
+            break;
+        }
+    }
+    lines
+}
+
+async fn once(case: &Case, round: usize, envoy: &Proxy, gateway: &Proxy, upstreams: &Upstreams) -> Vec<String> {
+    let (theirs, ours) = tokio::join!(run(case, round, envoy, upstreams), run(case, round, gateway, upstreams));
     let pairs = case.requests.iter().zip(theirs.iter().zip(&ours)).enumerate();
     let mut lines: Vec<String> = Vec::new();
     for (number, (request, (theirs, ours))) in pairs {
