@@ -196,6 +196,88 @@ fn s24_an_override_that_narrows_access_is_refused_and_one_that_switches_off_is_k
 }
 
 #[test]
+fn retries_hedging_and_limits_refuse_what_cannot_be_by_field() {
+    let forward = |fields: Json| {
+        let mut action = json!({ "cluster": "c" });
+        for (key, value) in fields.as_object().unwrap() {
+            action[key] = value.clone();
+        }
+        refusal(&forwarding(action))
+    };
+    let retry = |policy: Json| forward(json!({ "retry_policy": policy }));
+    let back_off = |fields: Json| retry(json!({ "retry_back_off": fields }));
+    let limited = |fields: Json| retry(json!({ "rate_limited_retry_back_off": fields }));
+    let action = "virtual_hosts[0].routes[0].route";
+    let reset = json!([{ "name": "retry-after", "format": "SECONDS" }]);
+    for (refused, field) in [
+        (retry(json!({ "per_try_timeout": "-1s" })), "retry_policy.per_try_timeout"),
+        (retry(json!({ "per_try_idle_timeout": "-1s" })), "retry_policy.per_try_idle_timeout"),
+        (retry(json!({ "retriable_status_codes": [99] })), "retry_policy.retriable_status_codes[0]"),
+        (
+            retry(json!({ "retriable_status_codes": [200, 4_294_967_295_u32] })),
+            "retry_policy.retriable_status_codes[1]",
+        ),
+        (retry(json!({ "host_selection_retry_max_attempts": "-1" })), "retry_policy.host_selection_retry_max_attempts"),
+        (
+            retry(json!({ "host_selection_retry_max_attempts": "4294967296" })),
+            "retry_policy.host_selection_retry_max_attempts",
+        ),
+        (retry(json!({ "retry_host_predicate": [{ "name": "" }] })), "retry_policy.retry_host_predicate[0].name"),
+        (retry(json!({ "retriable_headers": [{ "name": "" }] })), "retry_policy.retriable_headers[0].name"),
+        (
+            retry(
+                json!({ "retriable_request_headers": [{ "name": "a", "string_match": { "safe_regex": { "regex": "(" } } }] }),
+            ),
+            "retry_policy.retriable_request_headers[0]",
+        ),
+        (back_off(json!({})), "retry_policy.retry_back_off.base_interval"),
+        (back_off(json!({ "base_interval": "0s" })), "retry_policy.retry_back_off.base_interval"),
+        (back_off(json!({ "base_interval": "1s", "max_interval": "0s" })), "retry_policy.retry_back_off.max_interval"),
+        (back_off(json!({ "base_interval": "2s", "max_interval": "1s" })), "retry_policy.retry_back_off.max_interval"),
+        (limited(json!({})), "retry_policy.rate_limited_retry_back_off.reset_headers"),
+        (
+            limited(json!({ "reset_headers": [{ "name": "" }] })),
+            "retry_policy.rate_limited_retry_back_off.reset_headers[0].name",
+        ),
+        (
+            limited(json!({ "reset_headers": reset, "max_interval": "0s" })),
+            "retry_policy.rate_limited_retry_back_off.max_interval",
+        ),
+        (forward(json!({ "hedge_policy": { "initial_requests": 0 } })), "hedge_policy.initial_requests"),
+        (forward(json!({ "timeout": "-1s" })), "timeout"),
+        (forward(json!({ "idle_timeout": "-1s" })), "idle_timeout"),
+        (forward(json!({ "max_grpc_timeout": "-1s" })), "max_grpc_timeout"),
+        (
+            forward(json!({ "max_stream_duration": { "max_stream_duration": "-1s" } })),
+            "max_stream_duration.max_stream_duration",
+        ),
+        (
+            forward(json!({ "max_stream_duration": { "grpc_timeout_header_max": "-1s" } })),
+            "max_stream_duration.grpc_timeout_header_max",
+        ),
+        (
+            forward(json!({ "max_stream_duration": { "grpc_timeout_header_offset": "-1s" } })),
+            "max_stream_duration.grpc_timeout_header_offset",
+        ),
+    ] {
+        assert!(refused.starts_with(&format!("{action}.{field}: ")), "{field}: {refused}");
+    }
+    let most = json!({
+        "cluster": "c",
+        "timeout": "315576000000s",
+        "retry_policy": {
+            "retry_on": "5xx",
+            "num_retries": 4_294_967_295_u32,
+            "per_try_timeout": "315576000000s",
+            "host_selection_retry_max_attempts": "4294967295",
+            "retry_back_off": { "base_interval": "0.000000001s", "max_interval": "31536000s" }
+        },
+        "hedge_policy": { "hedge_on_per_try_timeout": true }
+    });
+    assert_eq!(refusal(&forwarding(most)), "accepted");
+}
+
+#[test]
 fn unknown_retry_tokens_are_left_out_and_reported() {
     let decoded = judge(&forwarding(json!({ "cluster": "c", "retry_policy": { "retry_on": "5xx, nope" } }))).unwrap();
     let RouteAction::Forward(forward) = &decoded.value.virtual_hosts[0].routes[0].action else {

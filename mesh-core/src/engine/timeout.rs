@@ -56,17 +56,15 @@ pub struct Timeouts {
 
 impl Timeouts {
     /// The time that the upstream has for a try, when this much is `left` of the whole; `None` is any.
-    ///
-    /// Never nothing at all, which would mean no limit: a millisecond at least.
     #[must_use]
+    #[inline]
     pub fn expected(&self, left: Option<Duration>) -> Option<Duration> {
-        // With hedging a try may take as long as the whole.
-        let per_try = self.per_try.filter(|_| !self.hedge);
-        let expected = match (left, per_try) {
-            (Some(left), Some(per_try)) => left.min(per_try),
-            (left, per_try) => left.or(per_try)?,
-        };
-        Some(expected.max(Duration::from_millis(1)))
+        match (left, self.per_try) {
+            // With hedging a try may take as long as the whole.
+            (left, Some(_)) if self.hedge => left,
+            (Some(left), Some(per_try)) => Some(left.min(per_try)),
+            (left, per_try) => left.or(per_try),
+        }
     }
 
     /// The same with a limit for the whole that the request asked for, and one for each try; zero is none.
@@ -255,13 +253,13 @@ mod tests {
     }
 
     #[test]
-    fn the_upstream_is_told_the_shortest_limit_and_never_none() {
+    fn the_upstream_is_told_the_shortest_limit() {
         let timeouts = Timeouts { response: Some(10 * SECOND), per_try: Some(4 * SECOND), ..Timeouts::default() };
         for (left, hedge, expected) in [
             (Some(10 * SECOND), false, Some(4 * SECOND)),
             (Some(3 * SECOND), false, Some(3 * SECOND)),
             (Some(10 * SECOND), true, Some(10 * SECOND)),
-            (Some(Duration::ZERO), false, Some(Duration::from_millis(1))),
+            (Some(Duration::ZERO), false, Some(Duration::ZERO)),
             (None, false, Some(4 * SECOND)),
             (None, true, None),
         ] {
@@ -301,5 +299,44 @@ mod tests {
         assert_eq!(format_grpc_timeout(5 * SECOND), "5000m");
         assert_eq!(format_grpc_timeout(Duration::from_secs(200_000)), "200000S");
         assert_eq!(format_grpc_timeout(Duration::from_nanos(1)), "1m");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_limit_is_nothing_and_a_try_has_less_than_the_whole(
+            limits in proptest::collection::vec(proptest::option::of(any_duration()), 9),
+            digits in 0..=99_999_999u32,
+            unit in proptest::sample::select(vec!['H', 'M', 'S', 'm', 'u', 'n', 'x']),
+            grpc: bool,
+            hedge: bool,
+        ) {
+            let route = RouteTimeouts {
+                timeout: limits[0],
+                idle_timeout: limits[1],
+                max_stream_duration: limits[2],
+                grpc_timeout_header_max: limits[3],
+                grpc_timeout_header_offset: limits[4],
+                max_grpc_timeout: limits[5],
+                grpc_timeout_offset: limits[6],
+            };
+            let sent = HeaderValue::from_str(&format!("{digits}{unit}")).unwrap();
+            let timeouts = route.decide(Some(&sent), grpc, limits[7]).with_asked(limits[8], limits[7]);
+            let timeouts = Timeouts { hedge, ..timeouts };
+            proptest::prop_assert!(timeouts.response.is_none_or(|whole| !whole.is_zero()));
+            proptest::prop_assert!(timeouts.per_try.is_none_or(|one| !one.is_zero()));
+            if let (Some(whole), Some(per_try)) = (timeouts.response, timeouts.per_try) {
+                proptest::prop_assert!(per_try < whole);
+            }
+            for left in [timeouts.response, Some(Duration::ZERO), None] {
+                let told = timeouts.expected(left);
+                proptest::prop_assert!(told.is_none_or(|told| parse_grpc_timeout(&format_grpc_timeout(told)).is_some()));
+            }
+        }
+    }
+
+    fn any_duration() -> impl proptest::strategy::Strategy<Value = Duration> {
+        let hostile =
+            vec![Duration::ZERO, Duration::from_nanos(1), SECOND, Duration::from_secs(315_576_000_000), Duration::MAX];
+        proptest::sample::select(hostile)
     }
 }

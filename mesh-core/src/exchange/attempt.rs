@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Request, request};
 use smallvec::SmallVec;
 
 use super::outbound::{Place, authority, port_of, send_deadline, table};
-use super::overrides::{Manner, Overrides};
+use super::overrides::Overrides;
 use super::{Upstream, reserved};
 use crate::engine::facts;
 use crate::engine::load_balancing::{Host, HostIndex};
@@ -238,9 +238,9 @@ impl AttemptPlan {
     /// Tells the upstream what is different about another try.
     #[cold]
     fn tell_again(&self, headers: &mut HeaderMap, before: Before) {
-        let manner = self.overrides.as_ref().map_or(Manner::default(), |one| one.manner());
+        let silent = self.overrides.as_ref().is_some_and(|one| one.manner().is_silent());
         let left = self.timeouts.response.map(|whole| whole.saturating_sub(before.elapsed));
-        send_deadline(headers, &self.timeouts, left, manner);
+        send_deadline(headers, &self.timeouts, left, silent);
         if table(&self.pin, self.place).is_some_and(|one| one.routes.includes_is_timeout_retry(self.place.decision)) {
             let value = if before.timed_out { "true" } else { "false" };
             headers.insert(reserved::IS_TIMEOUT_RETRY, HeaderValue::from_static(value));
@@ -478,6 +478,7 @@ fn original<B>(cluster: &Cluster, request: &Request<B>) -> Option<Host> {
     cluster.original_destination(&address)
 }
 
+/// A limit in milliseconds; never nothing at all, which would mean no limit.
 pub(super) fn millis(duration: Duration) -> HeaderValue {
-    HeaderValue::from(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    HeaderValue::from(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1))
 }

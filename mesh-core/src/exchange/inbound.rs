@@ -9,7 +9,6 @@ use http::{Request, header};
 use super::filters::{self, FilterExit, FilterOutcome};
 use super::leg::{Leg, Passage};
 use super::outbound::{Answered, Flight, IN_PROCESS, Place, Responder, authority};
-use super::overrides::Manner;
 use super::responder::{keep_head, place_for_head};
 use super::{reserved, upgrade};
 use crate::engine::facts::{self, ConnectionFacts, RequestFacts};
@@ -93,8 +92,8 @@ impl<B> Received<B> {
             && !upgrade::is_allowed(&self.request, &scope.manager.upgrades, table.routes.route(decision).upgrades());
         let filters = scope.filters.as_ref().filter(|set| filters::needed(set, &self.flight.pin, place)).cloned();
         let connection = Some(self.connection);
-        let manner = Manner::default();
-        let leg = Leg { request: self.request, flight: self.flight, place, grpc, head, filters, connection, manner };
+        let leg =
+            Leg { request: self.request, flight: self.flight, place, grpc, head, filters, connection, overrides: None };
         if rejected {
             return Err(answered_on(&leg, LocalReply::upgrade_failed()));
         }

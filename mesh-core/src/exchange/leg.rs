@@ -6,7 +6,7 @@ use http::Request;
 
 use super::filters::{FilterExit, FilterOutcome};
 use super::outbound::{Answered, Flight, Place};
-use super::overrides::Manner;
+use super::overrides::{Manner, Overrides};
 use super::responder::{KeptHead, Responder};
 use crate::engine::facts::ConnectionFacts;
 use crate::engine::filter::{DynamicMetadata, FilterSet};
@@ -22,7 +22,8 @@ pub struct Leg<B> {
     pub(super) filters: Option<Arc<FilterSet>>,
     /// The connection that it came by; `None` for a request made in this process.
     pub(super) connection: Option<Arc<ConnectionFacts>>,
-    pub(super) manner: Manner,
+    /// What the request asks for itself; `None` for nearly all.
+    pub(super) overrides: Option<Box<Overrides>>,
 }
 
 impl<B> Leg<B> {
@@ -34,9 +35,14 @@ impl<B> Leg<B> {
             grpc: self.grpc,
             head: self.head.clone(),
             connection: self.connection.clone(),
-            manner: self.manner,
+            manner: self.overrides.as_ref().map_or(Manner::default(), |one| one.manner()),
             started: self.flight.started,
         }
+    }
+
+    /// Whether no headers of the mesh's own are added.
+    pub(super) fn is_silent(&self) -> bool {
+        self.overrides.as_ref().is_some_and(|one| one.manner().is_silent())
     }
 
     /// The same with another body.
@@ -49,7 +55,7 @@ impl<B> Leg<B> {
             head: self.head,
             filters: self.filters,
             connection: self.connection,
-            manner: self.manner,
+            overrides: self.overrides,
         }
     }
 }

@@ -12,7 +12,6 @@ use super::attempt::{AttemptPlan, Filtered, millis};
 use super::downstream::{self, Departure};
 use super::filters::{self, FilterExit, FilterOutcome};
 use super::leg::{Leg, Passage};
-use super::overrides::{Manner, Overrides};
 pub use super::responder::Responder;
 use super::responder::{KeptHead, in_process, keep_head, place_for_head};
 use super::{reserved, upgrade};
@@ -60,7 +59,6 @@ pub struct Routed<B> {
     pub(super) cluster: ClusterId,
     pub(super) grpc_timeout: bool,
     pub(super) idle_timeout: Option<Duration>,
-    pub(super) overrides: Option<Box<Overrides>>,
 }
 
 /// The cluster of a request that is answered behind its filters.
@@ -115,11 +113,16 @@ impl<B> Accepted<B> {
         } else {
             None
         };
-        let (table, filters) = (scope.table, scope.filters.clone());
+        let (table, mut filters) = (scope.table, scope.filters.clone());
         let idle_timeout = scope.manager.stream_idle_timeout;
         let asks = (scanned.upgrade || self.request.method() == Method::CONNECT) && upgrade::is_asked(&self.request);
         let upgrade = asks.then(|| Arc::clone(&scope.manager));
-        self.through(Way { table, filters, idle_timeout, upgrade, scanned, overrides, connection: None })
+        let (place, cluster) =
+            lead(&self.request, &mut self.flight, table, scanned.grpc, upgrade.as_deref(), None, &mut filters)?;
+        let head = head_of(&self.flight.pin, place);
+        let (request, flight, grpc) = (self.request, self.flight, scanned.grpc);
+        let leg = Leg { request, flight, place, grpc, head, filters, connection: None, overrides };
+        Ok(Routed { leg, cluster, grpc_timeout: scanned.grpc_timeout, idle_timeout })
     }
 
     /// Finds the route of a request that a listener of ours took from a connection, after all that its connection manager
@@ -144,61 +147,40 @@ impl<B> Accepted<B> {
         let routes = self.flight.pin.table(scope.table).map(|table| &table.routes);
         let arrived = downstream::arrive(&mut self.request, routes, connection, &mut self.flight.random, departure);
         let upgrade = upgrade::is_asked(&self.request).then(|| Arc::clone(&scope.manager));
-        self.through(Way {
-            table: scope.table,
-            filters: scope.filters.clone(),
-            idle_timeout: scope.manager.stream_idle_timeout,
-            upgrade,
-            scanned,
-            overrides: arrived.overrides,
-            connection: Some(arrived.connection),
-        })
-    }
-
-    #[inline(always)]
-    fn through(mut self, way: Way) -> Result<Routed<B>, Box<Answered>> {
-        let Way { table, mut filters, idle_timeout, upgrade, scanned, overrides, connection } = way;
-        let grpc = scanned.grpc;
-        let facts = connection.as_ref();
-        let none = DynamicMetadata::new();
-        let chosen = choose(&self.request, &mut self.flight, table, grpc, upgrade.as_deref(), &none, facts);
-        let (place, cluster) = match chosen {
-            Ok(chosen) => chosen,
-            Err(unforwarded) => (unforwarded.behind(filters.as_ref(), &self.flight.pin)?, ANSWERED),
-        };
-        if filters.as_ref().is_some_and(|set| !filters::needed(set, &self.flight.pin, place)) {
-            filters = None;
-        }
+        let (table, mut filters, facts) = (scope.table, scope.filters.clone(), Some(&arrived.connection));
+        let (place, cluster) =
+            lead(&self.request, &mut self.flight, table, scanned.grpc, upgrade.as_deref(), facts, &mut filters)?;
         let head = head_of(&self.flight.pin, place);
-        Ok(Routed {
-            leg: Leg {
-                request: self.request,
-                flight: self.flight,
-                place,
-                grpc,
-                head,
-                filters,
-                connection,
-                manner: overrides.as_ref().map_or(Manner::default(), |one| one.manner()),
-            },
-            cluster,
-            grpc_timeout: scanned.grpc_timeout,
-            idle_timeout,
-            overrides,
-        })
+        let (request, flight, grpc) = (self.request, self.flight, scanned.grpc);
+        let (connection, overrides) = (Some(arrived.connection), arrived.overrides);
+        let leg = Leg { request, flight, place, grpc, head, filters, connection, overrides };
+        let idle_timeout = scope.manager.stream_idle_timeout;
+        Ok(Routed { leg, cluster, grpc_timeout: scanned.grpc_timeout, idle_timeout })
     }
 }
 
-/// By which connection manager a request goes, and what it brings.
-struct Way {
+/// The request's place and cluster. Filters that are not needed there go.
+///
+/// The request is borrowed: it is large, and a move of it is paid for by every request.
+#[inline(always)]
+fn lead<B>(
+    request: &Request<B>,
+    flight: &mut Flight,
     table: TableId,
-    filters: Option<Arc<FilterSet>>,
-    idle_timeout: Option<Duration>,
-    /// The connection manager whose leave is needed, when the request asks for an upgrade.
-    upgrade: Option<Arc<HttpConnectionManager>>,
-    scanned: reserved::Scan,
-    overrides: Option<Box<Overrides>>,
-    connection: Option<Arc<ConnectionFacts>>,
+    grpc: bool,
+    upgrade: Option<&HttpConnectionManager>,
+    connection: Option<&Arc<ConnectionFacts>>,
+    filters: &mut Option<Arc<FilterSet>>,
+) -> Result<(Place, ClusterId), Box<Answered>> {
+    let chosen = choose(request, flight, table, grpc, upgrade, &DynamicMetadata::new(), connection);
+    let (place, cluster) = match chosen {
+        Ok(chosen) => chosen,
+        Err(unforwarded) => (unforwarded.behind(filters.as_ref(), &flight.pin)?, ANSWERED),
+    };
+    if filters.as_ref().is_some_and(|set| !filters::needed(set, &flight.pin, place)) {
+        *filters = None;
+    }
+    Ok((place, cluster))
 }
 
 impl Unforwarded {
@@ -309,7 +291,6 @@ impl<B> Routed<B> {
             cluster: self.cluster,
             grpc_timeout: self.grpc_timeout,
             idle_timeout: self.idle_timeout,
-            overrides: self.overrides,
         }
     }
 
@@ -343,7 +324,7 @@ impl<B> Routed<B> {
             started: self.leg.flight.started,
             attempts: 0,
             tried: None,
-            overrides: self.overrides,
+            overrides: self.leg.overrides,
             grpc: self.leg.grpc,
             count_attempts: ends.count_attempts,
         };
@@ -359,8 +340,10 @@ impl<B> Routed<B> {
             let per_try = route.retry().and_then(|retry| retry.per_try_timeout());
             let grpc_timeout = self.grpc_timeout.then(|| leg.request.headers().get(timeout::GRPC_TIMEOUT)).flatten();
             ends.timeouts = route.timeouts().decide(grpc_timeout, leg.grpc, per_try);
-            ends.timeouts.hedge = ends.timeouts.per_try.is_some() && route.hedges();
-            if let Some(overrides) = &mut self.overrides {
+            if ends.timeouts.per_try.is_some() {
+                ends.timeouts.hedge = route.hedges();
+            }
+            if let Some(overrides) = &mut leg.overrides {
                 overrides.settle(route, &mut ends.timeouts);
             }
             if route.timeouts().idle_timeout.is_none() {
@@ -382,7 +365,7 @@ impl<B> Routed<B> {
                         responder: Some(responder),
                     }));
                 }
-                if leg.manner.is_silent() {
+                if leg.is_silent() {
                     forget_original(leg.request.headers_mut());
                 }
             }
@@ -392,7 +375,8 @@ impl<B> Routed<B> {
         {
             leg.request.headers_mut().insert(timeout::GRPC_TIMEOUT, timeout::format_grpc_timeout(stream));
         }
-        send_deadline(leg.request.headers_mut(), &ends.timeouts, ends.timeouts.response, leg.manner);
+        let silent = leg.is_silent();
+        send_deadline(leg.request.headers_mut(), &ends.timeouts, ends.timeouts.response, silent);
         keep_head(leg.head.as_ref(), &leg.request);
         Ok(ends)
     }
@@ -483,6 +467,7 @@ pub(super) fn port_of(authority: &str) -> u16 {
     80
 }
 
+#[inline(always)]
 pub(super) fn facts_of<'a, B>(
     request: &'a Request<B>,
     dynamic_metadata: &'a Metadata,
@@ -528,9 +513,9 @@ fn best_scope<'a, B>(pin: &'a Pin, request: &Request<B>, port: u16) -> Option<&'
 }
 
 /// Tells the upstream how long it has of the time that is `left`.
-pub(super) fn send_deadline(headers: &mut HeaderMap, timeouts: &Timeouts, left: Option<Duration>, manner: Manner) {
+pub(super) fn send_deadline(headers: &mut HeaderMap, timeouts: &Timeouts, left: Option<Duration>, silent: bool) {
     let Some(expected) = timeouts.expected(left) else { return };
-    if !manner.is_silent() {
+    if !silent {
         headers.insert(timeout::EXPECTED_TIMEOUT, millis(expected));
     }
     if timeouts.from_grpc {

@@ -321,3 +321,36 @@ async fn a_caller_within_switches_hedging_on_and_off() {
         assert_eq!(told > 200, hedges, "{by_route} {asked}: {told}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn hostile_limits_end_every_race_all_the_same() {
+    let limits =
+        [Duration::from_nanos(1), Duration::from_millis(1), Duration::from_secs(315_576_000_000), Duration::MAX];
+    for per_try_timeout in limits {
+        for (base, most) in [(Duration::ZERO, Duration::ZERO), (Duration::from_nanos(1), Duration::MAX)] {
+            for (num_retries, tries) in [(0, 1), (3, 4), (u32::MAX, 4)] {
+                let policy = RetryPolicy {
+                    per_try_timeout: Some(per_try_timeout),
+                    base_interval: Some(base),
+                    max_interval: Some(most),
+                    ..retry_policy("5xx", num_retries)
+                };
+                let probe = Probe::new(
+                    move |_: Request<ReplayBody<Body>>, call| -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+                        if call < tries {
+                            return never();
+                        }
+                        Box::pin(async { Ok(Response::new(Body::default())) })
+                    },
+                );
+                let record = Arc::clone(&probe.record);
+                let service = RetryLayer::new(&policy).unwrap().hedging().layer(probe);
+                let answer = tokio::time::timeout(Duration::from_secs(86_400), service.oneshot(get("/"))).await;
+                // A limit that never passes leaves the first try alone, and a day is not enough for it.
+                let is_short = per_try_timeout <= Duration::from_secs(1);
+                assert_eq!(answer.is_ok(), is_short || tries == 1, "{per_try_timeout:?} {num_retries}");
+                assert_eq!(record.calls(), if is_short { tries } else { 1 }, "{per_try_timeout:?} {num_retries}");
+            }
+        }
+    }
+}

@@ -243,4 +243,6 @@ impl RetryState {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
