@@ -264,11 +264,11 @@ fn retries_hedging_and_limits_refuse_what_cannot_be_by_field() {
     }
     let most = json!({
         "cluster": "c",
-        "timeout": "315576000000s",
+        "timeout": "31536000s",
         "retry_policy": {
             "retry_on": "5xx",
             "num_retries": 4_294_967_295_u32,
-            "per_try_timeout": "315576000000s",
+            "per_try_timeout": "31536000s",
             "host_selection_retry_max_attempts": "4294967295",
             "retry_back_off": { "base_interval": "0.000000001s", "max_interval": "31536000s" }
         },
