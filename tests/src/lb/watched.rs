@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_core::engine::health_check::CheckOutcome;
+use mesh_core::engine::load_balancing::{Health as HostHealth, Host};
 use mesh_core::engine::outlier_detection::Observation;
 use mesh_core::engine::random::Random;
 use mesh_core::resource::cluster::{Cluster, Discovery};
-use mesh_core::resource::endpoint::{ClusterLoadAssignment, HealthStatus, LocalityEndpoints};
+use mesh_core::resource::endpoint::{Address, ClusterLoadAssignment, HealthStatus, LocalityEndpoints};
 use mesh_core::resource::outlier_detection::OutlierDetection;
-use mesh_core::snapshot::health::Health;
+use mesh_core::snapshot::health::{Check, Health};
 use mesh_core::snapshot::{Change, Compiler, RequestCompat, Update};
 use mesh_core::state::{EjectionCause, EjectionCounts, Finding, Lane};
 
@@ -21,6 +23,8 @@ pub struct Watched {
     health: Health,
     random: Random,
     now: Duration,
+    /// Checks that are due and that nobody made yet.
+    checks: Vec<Check>,
 }
 
 /// A moment after the cluster was made at which a change of health is in force at once, and off the grid of sweeps.
@@ -46,7 +50,7 @@ impl Watched {
         configure(&mut config);
         let compiler = Compiler::new(7).with_compat(RequestCompat::envoy());
         let (health, random) = (Health::new(5), Random::from_seed(11));
-        let mut watched = Self { compiler, health, random, now: Duration::ZERO };
+        let mut watched = Self { compiler, health, random, now: Duration::ZERO, checks: Vec::new() };
         watched.apply(Update { clusters: vec![Change::Set(Arc::new(config))], ..Update::default() });
         watched
     }
@@ -96,6 +100,43 @@ impl Watched {
         hits
     }
 
+    /// Puts a change in force.
+    pub fn push(&mut self, update: Update) {
+        self.apply(update);
+    }
+
+    /// Makes the health checks that are due, each of which ends as `ends` says of the host's number. Who was asked.
+    pub fn checks(&mut self, ends: impl Fn(usize) -> CheckOutcome) -> Vec<usize> {
+        self.run();
+        let mut asked = Vec::new();
+        for check in std::mem::take(&mut self.checks) {
+            let number = number(&check.host);
+            asked.push(number);
+            let changes = self.health.checked(&check, ends(number), self.now);
+            self.made_again(changes.health);
+        }
+        asked
+    }
+
+    /// The hosts that can be picked, by number.
+    #[must_use]
+    pub fn usable(&self) -> Vec<usize> {
+        let Some(cluster) = self.compiler.current().cluster_by_name("c") else { return Vec::new() };
+        let balancer = cluster.balancer();
+        let mut usable: Vec<usize> =
+            balancer.hosts().iter().filter(|host| host.health() == HostHealth::Healthy).map(number).collect();
+        usable.sort_unstable();
+        usable
+    }
+
+    /// The next hosts as digits, without requests.
+    pub fn picks(&mut self, picks: usize) -> String {
+        let Some(cluster) = self.compiler.current().cluster_by_name("c").map(Arc::clone) else { return String::new() };
+        let balancer = cluster.balancer();
+        let mut pick = || balancer.host(balancer.pick(&mut self.random, Lane::default())?).map(number);
+        (0..picks).map(|_| pick().map_or_else(|| "X".to_owned(), |number| number.to_string())).collect()
+    }
+
     /// The hosts that are ejected, by number.
     #[must_use]
     pub fn ejected(&self) -> Vec<usize> {
@@ -128,7 +169,8 @@ impl Watched {
     }
 
     fn run(&mut self) {
-        let changes = self.health.run(self.now);
+        let mut changes = self.health.run(self.now);
+        self.checks.append(&mut changes.checks);
         self.made_again(changes.health);
     }
 
@@ -143,5 +185,13 @@ impl Watched {
         debug_assert!(refused.is_empty(), "clusters are not refused");
         let changes = self.health.follow(&snapshot, self.now);
         self.made_again(changes.health);
+    }
+}
+
+/// The number that [`endpoint`] was given.
+fn number(host: &Host) -> usize {
+    match host.endpoint.address {
+        Address::Socket(address) => usize::from(address.port().saturating_sub(21_000)),
+        _ => 0,
     }
 }

@@ -3,7 +3,7 @@
 use mesh_tests::lb::Check::{Engine, Waits};
 use mesh_tests::lb::Family;
 
-use crate::outliers;
+use crate::{checks, outliers};
 
 pub(super) const CASES: Family = &[
     ("pool_max_requests_per_connection_2", Waits("pools on the wire")),
@@ -20,9 +20,9 @@ pub(super) const CASES: Family = &[
     ("pool_idle_timeout_1s", Waits("pools on the wire")),
     ("pool_cp_pre", Waits("pools on the wire")),
     ("pool_cp_pre3", Waits("pools on the wire")),
-    ("hc_nt", Waits("health checks")),
-    ("hc_ntdef", Waits("health checks")),
-    ("hc_ntdef_after_request", Waits("health checks")),
+    ("hc_nt", Engine(checks::without_traffic)),
+    ("hc_ntdef", Engine(checks::without_traffic)),
+    ("hc_ntdef_after_request", Engine(checks::without_traffic)),
     ("od_grpc_status_14_trailers_only", Engine(outliers::trailers_only)),
     ("od_grpc_status_5_trailers_only", Engine(outliers::trailers_only)),
     ("cb_max_requests_2_cb_req", Waits("breakers on the wire")),
@@ -31,15 +31,15 @@ pub(super) const CASES: Family = &[
     ("cb_max_requests_2_cb_req_h1", Waits("breakers on the wire")),
     ("cb_max_pending_0", Waits("breakers on the wire")),
     ("od_reset_before_response", Engine(outliers::reset)),
-    ("hc_x_envoy_degraded", Waits("health checks")),
+    ("hc_x_envoy_degraded", Waits("load of degraded hosts")),
     ("cb_max_retries_1", Waits("breakers on the wire")),
     ("od_all_ejected_odp0", Engine(outliers::all_ejected)),
     ("cb_cb_budget", Waits("breakers on the wire")),
-    ("hc_503", Waits("health checks")),
-    ("hc_eds_interaction", Waits("health checks")),
+    ("hc_503", Engine(checks::wrong_answer)),
+    ("hc_eds_interaction", Engine(checks::with_discovery)),
     ("cb_cb_def", Waits("breakers on the wire")),
-    ("hc_pass_unejects", Waits("health checks")),
-    ("hc_new_eds_hosts", Waits("health checks")),
+    ("hc_pass_unejects", Engine(checks::passing_check_ends_an_ejection)),
+    ("hc_new_eds_hosts", Waits("panic by the share of healthy hosts")),
     ("cb_max_connections_1_three_hosts", Waits("breakers on the wire")),
     ("od_all_ejected_odp0m0", Engine(outliers::all_ejected)),
     ("od_pct_fp84", Engine(outliers::rates)),
@@ -56,8 +56,8 @@ pub(super) const CASES: Family = &[
     ("cb_max_connections_2_pending_1_staggered", Waits("breakers on the wire")),
     ("cb_per_host_max_connections_1", Waits("breakers on the wire")),
     ("od_backoff_decrement", Engine(outliers::steps_back)),
-    ("hc_connection_closed_without_answer", Waits("health checks")),
-    ("hc_ignore_health_on_host_removal", Waits("health checks")),
+    ("hc_connection_closed_without_answer", Engine(checks::no_answer)),
+    ("hc_ignore_health_on_host_removal", Engine(checks::removed_at_once)),
     ("slow_start_after_uneject", Waits("slow start")),
-    ("slow_start_after_hc_recovery", Waits("health checks")),
+    ("slow_start_after_hc_recovery", Waits("slow start")),
 ];

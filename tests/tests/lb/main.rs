@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps names its own failure")]
 
 mod balance;
+mod checks;
 mod health;
 mod later;
 mod outliers;
