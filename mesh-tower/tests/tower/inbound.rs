@@ -27,10 +27,10 @@ use tower::service_fn;
 use crate::mesh::{Mesh, Setup, ask, call, eventually, get, http1, http2, post, within};
 
 /// A port that is served, and how to end it.
-struct Served {
-    address: SocketAddr,
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
     /// Requests that reached the application.
-    requests: Arc<AtomicUsize>,
+    pub(crate) requests: Arc<AtomicUsize>,
     /// Lets a request to `/held` go on.
     release: Arc<Semaphore>,
     shutdown: oneshot::Sender<()>,
@@ -38,7 +38,10 @@ struct Served {
 }
 
 /// Serves an application that echoes, on a port that `listener` makes configuration for.
-async fn served(listener: impl FnOnce(u16) -> Option<Listener>, change: impl FnOnce(&mut ServeOptions)) -> Served {
+pub(crate) async fn served(
+    listener: impl FnOnce(u16) -> Option<Listener>,
+    change: impl FnOnce(&mut ServeOptions),
+) -> Served {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = port.local_addr().unwrap();
     let mut store = SnapshotStore::default();
@@ -98,7 +101,7 @@ fn inbound_listener(port: u16, matches: FilterChainMatch, upgrades: &[&str]) -> 
     }
 }
 
-fn open(port: u16) -> Option<Listener> {
+pub(crate) fn open(port: u16) -> Option<Listener> {
     let matches = FilterChainMatch { destination_port: Some(port), ..FilterChainMatch::default() };
     Some(inbound_listener(port, matches, &[]))
 }

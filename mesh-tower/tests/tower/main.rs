@@ -18,6 +18,7 @@ mod http2;
 mod http2_goaway;
 mod http2_limits;
 mod inbound;
+mod inbound_filters;
 mod layers;
 mod mesh;
 mod mirrors;
