@@ -1,13 +1,14 @@
 //! The decision alone: route, pick and report over 100 routes and 1,000 endpoints, without any I/O.
 //!
 //! `decision count N THREADS` runs N decisions on each thread (run it under valgrind and take the difference of two
-//! N); `decision time` and `decision allocations` print figures per request as JSON.
+//! N); `decision time` and `decision allocations` print figures per request as JSON. A last word `idle` or `on` puts
+//! HTTP filters before the router, without or with something to look at.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use mesh_benches::config::{AUTHORITY, store};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use mesh_benches::config::{AUTHORITY, Filters, store_with};
 use mesh_core::engine::retry::Outcome;
 use mesh_core::exchange::Accepted;
 use mesh_core::exchange::filters::FilterOutcome;
@@ -22,7 +23,12 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize, default: usize| arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(default);
     let endpoints: Vec<SocketAddr> = (0..ENDPOINTS).map(|n| SocketAddr::from(([127, 0, 0, 1], 1024 + n))).collect();
-    let store = store(ROUTES, &endpoints, UpstreamProtocol::Http2);
+    let filters = match arguments.last().map(String::as_str) {
+        Some("idle") => Filters::Idle,
+        Some("on") => Filters::On,
+        _ => Filters::None,
+    };
+    let store = store_with(ROUTES, &endpoints, UpstreamProtocol::Http2, filters);
     match arguments.first().map(String::as_str) {
         Some("count") => run(&store, number(1, 10_000), number(2, 1)),
         // What the loop itself costs: the header that each decision adds is put in and taken out again.
@@ -88,12 +94,15 @@ fn request() -> Request<()> {
 fn decide(store: &SnapshotStore, request: Request<()>, lane: Lane, seed: u64, now: Instant) -> Request<()> {
     let accepted = Accepted::new(request, store.pin(lane), lane, seed, now);
     let Ok(routed) = accepted.route() else { panic!("the request has a route") };
-    let FilterOutcome::Forward(filtered, _) = routed.filter(now) else { panic!("there are no filters") };
+    let FilterOutcome::Forward(filtered, exit) = routed.filter(now) else { panic!("every filter lets it pass") };
     let (head, body, mut plan) = filtered.into_parts();
     let attempt = plan.attempt(Request::from_parts(head, body), None);
     let Ok(Ok((sendable, load))) = attempt.pick().map(|picked| picked.admit()) else { panic!("there are hosts") };
     let headers = HeaderMap::new();
     sendable.target.report(&Outcome::Response { status: StatusCode::OK, headers: &headers });
+    if let Some(mut exit) = exit {
+        exit.on_response(Response::new(()), None, now);
+    }
     drop(load);
     let mut request = sendable.request;
     request.headers_mut().remove(mesh_core::exchange::reserved::ATTEMPT_COUNT);
