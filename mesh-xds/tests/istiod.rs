@@ -20,13 +20,13 @@ const CLIENTS: &[&str] =
 
 const UPSTREAM_TLS: &str = "transport_socket: TLS towards upstreams is not supported";
 const DOWNSTREAM_TLS: &str = "filter_chains[0].transport_socket: TLS of downstream connections is not supported";
-const INBOUND_TLS: &str = "filter_chains[1].transport_socket: TLS of downstream connections is not supported";
+const INBOUND_JWT: &str = "filter_chains[1].filters[1].typed_config.http_filters[2]: HTTP filter \"envoy.filters.http.jwt_authn\" of type \"type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication\" is not supported";
 
 /// Client and kind, how many are accepted, why and how many are refused.
 type Expected = (&'static str, &'static str, usize, Option<(&'static str, usize)>);
 
 /// Of the sidecars, only clusters with a
-/// `DestinationRule` that says ISTIO_MUTUAL and the inbound listener with its mTLS and RBAC are.
+/// `DestinationRule` that says ISTIO_MUTUAL and the inbound listener with its JWT and RBAC are.
 const EXPECTED: &[Expected] = &[
     ("grpc-client", "Cluster", 3, Some((UPSTREAM_TLS, 6))),
     ("grpc-client", "ClusterLoadAssignment", 9, None),
@@ -43,7 +43,7 @@ const EXPECTED: &[Expected] = &[
     ("sidecar-client-live-change", "RouteConfiguration", 6, None),
     ("sidecar-server", "Cluster", 11, Some((UPSTREAM_TLS, 9))),
     ("sidecar-server", "ClusterLoadAssignment", 14, None),
-    ("sidecar-server", "Listener", 5, Some((INBOUND_TLS, 1))),
+    ("sidecar-server", "Listener", 5, Some((INBOUND_JWT, 1))),
     ("sidecar-server", "RouteConfiguration", 3, None),
 ];
 

@@ -305,8 +305,20 @@ fn chains_that_would_take_or_let_through_too_much_are_refused() {
     let matching = |fields: Json| with(json!({ "filter_chain_match": fields }));
     let tls = json!({ "name": "tls", "typed_config": { "@type": type_url::DOWNSTREAM_TLS_CONTEXT } });
     assert_eq!(
-        with(json!({ "transport_socket": tls })),
+        with(json!({ "transport_socket": tls.clone() })),
         "filter_chains[0].transport_socket: TLS of downstream connections is not supported"
+    );
+    // Of an inbound listener it stands, and takes nobody.
+    let inbound = merge(
+        listener(json!([merge(chain(http.clone()), json!({ "transport_socket": tls }))])),
+        json!({ "traffic_direction": "INBOUND" }),
+    );
+    let decoded = decode(&inbound).unwrap();
+    assert!(decoded.value.filter_chains[0].transport_socket);
+    assert!(
+        decoded.not_in_force.iter().any(|line| line.starts_with("filter_chains[0].transport_socket: TLS")),
+        "{:?}",
+        decoded.not_in_force
     );
     assert_eq!(
         with(json!({ "use_proxy_proto": true })),

@@ -130,7 +130,8 @@ impl Inbound {
             }
             wanted.iter().any(|alpn| connection.application_protocols.contains(&alpn.as_str())).then_some(1)
         });
-        left.first().copied().or(self.default.as_ref())
+        // TLS is not spoken: a chain for it keeps its connections from any other, and takes none.
+        left.first().copied().or(self.default.as_ref()).filter(|one| !one.chain.transport_socket)
     }
 }
 
@@ -225,6 +226,19 @@ mod tests {
         assert_eq!(listener.chain(&accepted(81, "raw_buffer")).map(|one| &*one.chain.name), Some("any"));
         // A strict port does not fall back to the catch-all for plaintext.
         assert!(listener.chain(&accepted(80, "raw_buffer")).is_none());
+    }
+
+    #[test]
+    fn a_chain_for_tls_takes_its_connections_and_serves_none() {
+        let tls = |port, transport| {
+            let InboundChain { chain, http } = chain("tls", matches(port, transport));
+            InboundChain { chain: Arc::new(FilterChain { transport_socket: true, ..(*chain).clone() }), http }
+        };
+        let listener = inbound(vec![chain("any", matches(None, "")), tls(Some(80), "tls"), tls(Some(81), "")]);
+        for (port, transport) in [(80, "tls"), (80, "raw_buffer"), (81, "tls"), (81, "raw_buffer")] {
+            assert!(listener.chain(&accepted(port, transport)).is_none(), "{port} {transport}");
+        }
+        assert!(listener.chain(&accepted(82, "raw_buffer")).is_some());
     }
 
     #[test]

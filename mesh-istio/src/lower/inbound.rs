@@ -1,7 +1,7 @@
 //! What the proxy serves itself: `virtualInbound` with a chain for each port, its inline routes, and the inbound clusters.
 //!
-//! A data plane finds the chain by the port it serves. Chains for mutual TLS come with it; until then a port has one chain, for plain text. Limits
-//! come from the DestinationRule of the service, as in istiod.
+//! A data plane finds the chain by the port it serves. Where a PeerAuthentication is written, a port has chains for mutual TLS, which no connection
+//! can take yet, and for plain text only as far as that is allowed. Limits come from the DestinationRule of the service, as in istiod.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,11 +28,11 @@ use mesh_proto::mixer::Quotas;
 use super::cluster::ServiceName;
 use super::scope::Scope;
 use super::values::{address, bool_value, seconds, socket_address, u32_value};
-use super::{cluster, filters, listener, names, quota};
+use super::{cluster, filters, listener, names, quota, tls};
 use crate::mixer::Joined;
-use crate::object::{ConnectionPoolSettings, IstioIngressListener, Object, Sidecar};
+use crate::object::{ConnectionPoolSettings, IstioIngressListener, MutualTlsMode, Object, Sidecar};
 use crate::registry::{Protocol, RegistryService, ServicePort};
-use crate::select::{EffectivePolicy, MergedRule, effective};
+use crate::select::{EffectivePolicy, MergedRule, PeerPolicies, effective};
 
 const PORT: u32 = 15006;
 /// Source address by which redirection rules know what comes from the proxy itself.
@@ -180,59 +180,90 @@ pub(super) fn passthrough_cluster(scope: &Scope<'_>) -> Cluster {
     }
 }
 
+/// ALPN by which callers within the mesh say that they speak HTTP, and that they speak anything.
+const MESH_HTTP: [&str; 3] = ["istio-http/1.0", "istio-http/1.1", "istio-h2"];
+const MESH_ANY: [&str; 2] = ["istio", "istio-peer-exchange"];
+const PLAIN_HTTP: [&str; 2] = ["http/1.1", "h2c"];
+
+/// Which transports the chains of a port take.
+struct Transports<'a> {
+    mode: MutualTlsMode,
+    trust_domain: &'a str,
+}
+
+impl Transports<'_> {
+    /// One chain for each transport, from the one for plain text without a match on the transport. `told_apart`: its match asks for HTTP already.
+    fn chains(&self, plain: &FilterChain, http: bool, told_apart: bool) -> Vec<FilterChain> {
+        let with = |transport: &str, alpn: Vec<&str>, socket: bool| {
+            let mut chain = plain.clone();
+            let matches = chain.filter_chain_match.get_or_insert_default();
+            transport.clone_into(&mut matches.transport_protocol);
+            matches.application_protocols = alpn.into_iter().map(str::to_owned).collect();
+            chain.transport_socket = socket.then(|| tls::inbound_socket(self.trust_domain, http));
+            chain
+        };
+        let in_plain_text = || with("raw_buffer", if told_apart { PLAIN_HTTP.to_vec() } else { Vec::new() }, false);
+        let mesh = |any: bool| match (told_apart, http) {
+            (true, _) => MESH_HTTP.to_vec(),
+            // Nothing else speaks TLS where everybody must.
+            (false, _) if !any => Vec::new(),
+            (false, true) => MESH_ANY.into_iter().chain(MESH_HTTP).collect(),
+            (false, false) => MESH_ANY.to_vec(),
+        };
+        match self.mode {
+            MutualTlsMode::Unset | MutualTlsMode::Disable => vec![in_plain_text()],
+            MutualTlsMode::Strict => vec![with("tls", mesh(false), true)],
+            MutualTlsMode::Permissive => {
+                // TLS of the callers' own is bytes, where bytes are served.
+                let foreign = (!http).then(|| with("tls", Vec::new(), false));
+                [with("tls", mesh(true), true)].into_iter().chain(foreign).chain([in_plain_text()]).collect()
+            }
+        }
+    }
+}
+
 pub(super) fn virtual_inbound(scope: &Scope<'_>, served: &[Served<'_>]) -> Listener {
     let joined = Joined::of(scope.world, scope.mesh);
-    let mut chains = vec![
-        FilterChain {
-            name: "virtualInbound-blackhole".to_owned(),
-            filter_chain_match: Some(FilterChainMatch {
-                destination_port: u32_value(PORT),
-                ..FilterChainMatch::default()
-            }),
-            filters: vec![filters::tcp(names::BLACK_HOLE, names::BLACK_HOLE)],
-            ..FilterChain::default()
-        },
-        FilterChain {
-            name: "virtualInbound-catchall-http".to_owned(),
-            filter_chain_match: Some(FilterChainMatch {
-                transport_protocol: "raw_buffer".to_owned(),
-                application_protocols: vec!["http/1.1".to_owned(), "h2c".to_owned()],
-                ..FilterChainMatch::default()
-            }),
-            filters: vec![http(names::INBOUND_PASSTHROUGH, names::INBOUND_PASSTHROUGH, 0, "", Protocol::Http, None)],
-            ..FilterChain::default()
-        },
-        FilterChain {
-            name: "virtualInbound".to_owned(),
-            filter_chain_match: Some(FilterChainMatch {
-                transport_protocol: "raw_buffer".to_owned(),
-                ..FilterChainMatch::default()
-            }),
-            filters: vec![filters::tcp(names::INBOUND_PASSTHROUGH, names::INBOUND_PASSTHROUGH)],
-            ..FilterChain::default()
-        },
-    ];
+    let policies = PeerPolicies::of(scope.world, scope.mesh, scope.proxy);
+    // Where nobody wrote a policy there are no certificates to offer either: plain text.
+    let transports = |port: Option<u32>| Transports {
+        mode: policies.map_or(MutualTlsMode::Disable, |policies| policies.mode(port)),
+        trust_domain: &scope.mesh.trust_domain,
+    };
+    let mut chains = vec![FilterChain {
+        name: "virtualInbound-blackhole".to_owned(),
+        filter_chain_match: Some(FilterChainMatch { destination_port: u32_value(PORT), ..FilterChainMatch::default() }),
+        filters: vec![filters::tcp(names::BLACK_HOLE, names::BLACK_HOLE)],
+        ..FilterChain::default()
+    }];
+    let catch_all =
+        |name: &str, filter| FilterChain { name: name.to_owned(), filters: vec![filter], ..FilterChain::default() };
+    let http_filter = http(names::INBOUND_PASSTHROUGH, names::INBOUND_PASSTHROUGH, 0, "", Protocol::Http, None);
+    chains.extend(transports(None).chains(&catch_all("virtualInbound-catchall-http", http_filter), true, true));
+    let bytes = filters::tcp(names::INBOUND_PASSTHROUGH, names::INBOUND_PASSTHROUGH);
+    chains.extend(transports(None).chains(&catch_all("virtualInbound", bytes), false, false));
     for served in served {
         let bind = served.ingress.map(|ingress| ingress.bind.as_str()).filter(|bind| !bind.is_empty());
         let name = names::listener(bind.unwrap_or("0.0.0.0"), served.port);
         let cluster = names::inbound_cluster(served.port);
-        let filter = if served.protocol.is_http_or_auto() {
+        let speaks_http = served.protocol.is_http_or_auto();
+        let filter = if speaks_http {
             let hostname = served.names.first().map_or("", |name| name.host.as_str());
             let quotas = quota::quotas(scope, &joined, &served.names);
             http(&cluster, &format!("inbound_{name}"), served.called, hostname, served.protocol, quotas.as_ref())
         } else {
             filters::tcp(&cluster, &cluster)
         };
-        chains.push(FilterChain {
+        let plain = FilterChain {
             filter_chain_match: Some(FilterChainMatch {
                 destination_port: u32_value(served.port),
-                transport_protocol: "raw_buffer".to_owned(),
                 ..FilterChainMatch::default()
             }),
             filters: vec![filter],
             name,
             ..FilterChain::default()
-        });
+        };
+        chains.extend(transports(Some(served.port)).chains(&plain, speaks_http, false));
     }
     let mut tls_inspector = listener::tls_inspector();
     tls_inspector.filter_disabled = Some(ListenerFilterChainMatchPredicate {

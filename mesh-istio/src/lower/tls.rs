@@ -13,7 +13,7 @@ use mesh_proto::envoy::extensions::transport_sockets::tls::v3::common_tls_contex
 use mesh_proto::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
 use mesh_proto::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 
-use super::values::seconds;
+use super::values::{bool_value, seconds};
 use crate::object::{ClientTlsSettings, TlsMode};
 
 /// What the socket needs to know of the cluster it is for.
@@ -85,6 +85,51 @@ pub(super) fn socket(settings: Option<&ClientTlsSettings>, upstream: &Upstream<'
         name: "envoy.transport_sockets.tls".to_owned(),
         config_type: Some(transport_socket::ConfigType::TypedConfig(pack(&context))),
     })
+}
+
+/// The socket of a chain for callers within the mesh: both sides show a certificate of the trust domain.
+pub(super) fn inbound_socket(trust_domain: &str, http: bool) -> TransportSocket {
+    const CIPHERS: [&str; 6] = [
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        "AES256-GCM-SHA384",
+        "AES128-GCM-SHA256",
+    ];
+    let own = StringMatcher {
+        match_pattern: Some(MatchPattern::Prefix(format!("spiffe://{trust_domain}/"))),
+        ignore_case: false,
+    };
+    #[allow(deprecated, reason = "istiod writes the older field, which takes URIs and DNS names alike")]
+    let validation = tls::CertificateValidationContext { match_subject_alt_names: vec![own], ..Default::default() };
+    let peer_exchange = (!http).then_some("istio-peer-exchange");
+    let context = tls::DownstreamTlsContext {
+        common_tls_context: Some(tls::CommonTlsContext {
+            tls_params: Some(tls::TlsParameters {
+                tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
+                tls_maximum_protocol_version: TlsProtocol::TlSv13.into(),
+                cipher_suites: CIPHERS.map(str::to_owned).to_vec(),
+                ..tls::TlsParameters::default()
+            }),
+            tls_certificate_sds_secret_configs: vec![secret("default".to_owned())],
+            alpn_protocols: peer_exchange.into_iter().chain(["h2", "http/1.1"]).map(str::to_owned).collect(),
+            validation_context_type: Some(ValidationContextType::CombinedValidationContext(
+                CombinedCertificateValidationContext {
+                    default_validation_context: Some(validation),
+                    validation_context_sds_secret_config: Some(secret("ROOTCA".to_owned())),
+                    ..CombinedCertificateValidationContext::default()
+                },
+            )),
+            ..tls::CommonTlsContext::default()
+        }),
+        require_client_certificate: bool_value(true),
+        ..tls::DownstreamTlsContext::default()
+    };
+    TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        config_type: Some(transport_socket::ConfigType::TypedConfig(pack(&context))),
+    }
 }
 
 /// The name by which istiod refers to files: `file-cert:cert~key`.

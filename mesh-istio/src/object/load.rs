@@ -213,9 +213,10 @@ impl Reader<'_> {
             return;
         }
         let node = Arc::new(node);
+        let file = self.file.clone();
         let object = |spec| Object {
             id: id.clone(),
-            file: self.file.clone(),
+            file,
             line,
             labels,
             annotations,
@@ -231,7 +232,23 @@ impl Reader<'_> {
             }
             force @ (Force::NotYet | Force::NotYetSecurity) => {
                 let code = if force == Force::NotYet { code::KIND_NOT_IN_FORCE } else { code::SECURITY_NOT_IN_FORCE };
-                let object = Object { node: None, ..object(Spec::NotInForce) };
+                let spec = match kind {
+                    Kind::PeerAuthentication => self.peer_authentication(&node, &id),
+                    _ => Some(Spec::NotInForce),
+                };
+                let Some(spec) = spec else {
+                    self.loaded.refused.insert(id);
+                    return;
+                };
+                let object = object(spec);
+                let findings = validate::object(&object);
+                let refused = findings.iter().any(|finding| finding.severity == Severity::Refused);
+                self.loaded.findings.extend(findings);
+                if refused {
+                    self.loaded.refused.insert(id);
+                    return;
+                }
+                let object = Object { node: None, ..object };
                 self.say(
                     Severity::NotInForce,
                     code,
@@ -272,6 +289,23 @@ impl Reader<'_> {
         if refused {
             self.loaded.refused.insert(id);
         }
+    }
+
+    /// Which chains a port has, of a policy whose TLS itself is not there yet. `None`: refused.
+    fn peer_authentication(&mut self, node: &Node, id: &ObjectId) -> Option<Spec> {
+        let mut cursor = Cursor::default();
+        let spec = match node.field("spec").filter(|spec| spec.value != Value::Null) {
+            Some(spec) => cursor.enter("spec", spec).map(Spec::PeerAuthentication),
+            None => Some(Spec::PeerAuthentication(Box::default())),
+        };
+        let mut refused = spec.is_none();
+        for problem in cursor.problems {
+            let unknown = problem.code == code::UNKNOWN_FIELD && self.options.unknown_fields == UnknownFields::Warn;
+            refused |= !unknown;
+            let severity = if unknown { Severity::Warning } else { Severity::Refused };
+            self.say(severity, problem.code, problem.line, Some(id), &problem.field, problem.reason);
+        }
+        spec.filter(|_| !refused)
     }
 
     #[allow(clippy::type_complexity, reason = "four parts of metadata, taken apart by the only caller")]

@@ -13,6 +13,7 @@ mod load;
 mod messages;
 mod mixer;
 pub(crate) mod node;
+mod peer_authentication;
 mod pod;
 mod service;
 mod service_entry;
@@ -33,6 +34,7 @@ pub use kind::Kind;
 pub use load::{LoadOptions, Loaded, UnknownFields, load_text};
 pub use messages::messages;
 pub use mixer::*;
+pub use peer_authentication::*;
 pub use pod::*;
 pub use service::*;
 pub use service_entry::*;
@@ -95,6 +97,8 @@ pub enum Spec {
     WorkloadEntry(Box<WorkloadEntry>),
     /// A Sidecar.
     Sidecar(Box<Sidecar>),
+    /// A PeerAuthentication.
+    PeerAuthentication(Box<PeerAuthentication>),
     /// A Gateway.
     Gateway(Box<Gateway>),
     /// A handler of quotas: memquota or redisquota.

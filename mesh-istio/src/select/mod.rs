@@ -11,6 +11,7 @@ pub mod gateway;
 
 mod destination_rule;
 mod locality;
+mod peer_authentication;
 mod policy;
 mod sidecar;
 mod virtual_service;
@@ -18,6 +19,7 @@ mod visible;
 
 pub use destination_rule::{DestinationRules, MergedRule};
 pub use locality::{Caller, LocalityGroup, LocalityPreference, Place, locality_preference};
+pub use peer_authentication::PeerPolicies;
 pub use policy::{EffectivePolicy, effective};
 pub use sidecar::{Egress, Outbound, Seen, SidecarObject, seen_by, sidecar};
 pub use virtual_service::{BoundVirtualService, is_bound, virtual_services};

@@ -8,6 +8,7 @@ mod gateway;
 pub(crate) mod matches;
 mod mixer;
 mod names;
+mod peer_authentication;
 mod regexes;
 mod service_entry;
 mod sidecar;
@@ -36,6 +37,7 @@ pub(crate) fn object(object: &Object) -> Vec<Finding> {
         Spec::QuotaSpec(spec) => mixer::quota_spec(&mut rules, spec),
         Spec::QuotaSpecBinding(spec) => mixer::binding(&mut rules, spec),
         Spec::Service(spec) => service_entry::check_kubernetes(&mut rules, spec),
+        Spec::PeerAuthentication(spec) => peer_authentication::check(&mut rules, spec),
         Spec::EndpointSlice(_) | Spec::Pod(_) | Spec::NotInForce => {}
     }
     rules.findings

@@ -112,7 +112,10 @@ fn must_not_differ(difference: &str) -> bool {
         }
         Some("lds") => {
             let server = place.starts_with("sidecar-server");
-            server && (whole || field == "name" || field.starts_with("address")) || field.contains("rds")
+            // A chain as a whole, or what it takes.
+            let chain = field.starts_with("filterChains[")
+                && (field.ends_with(']') && !field.contains("].") || field.contains("filterChainMatch"));
+            server && (whole || chain || field == "name" || field.starts_with("address")) || field.contains("rds")
         }
         _ => true,
     }
@@ -251,6 +254,9 @@ fn a_difference_is_named_by_resource_and_field_and_a_missing_part_is_one() {
         ("sidecar-server lds 0.0.0.0_80", true),
         ("sidecar-server lds 0.0.0.0_80 .accessLog", false),
         ("sidecar-client lds 0.0.0.0_80 .name", false),
+        ("sidecar-server lds virtualInbound .filterChains[0.0.0.0_80/tls]", true),
+        ("sidecar-server lds virtualInbound .filterChains[0.0.0.0_80/tls].filterChainMatch.destinationPort", true),
+        ("sidecar-server lds virtualInbound .filterChains[0.0.0.0_80/tls].filters[istio.stats]", false),
     ] {
         assert_eq!(must_not_differ(difference), never, "{difference}");
     }

@@ -12,6 +12,7 @@ mod fixture;
 mod gateways;
 mod hostile;
 mod localities;
+mod peers;
 mod quotas;
 mod recorded;
 mod routing;

@@ -11,7 +11,14 @@ use super::super::refused::{At, Refused, conflict, refuse, unsupported};
 use super::super::scalar::{cidr, flag, known, number, port};
 use super::network_filter;
 
-pub(super) fn chain(cx: &mut Context, at: &At<'_>, message: pb::FilterChain) -> Result<FilterChain, Refused> {
+/// A chain. One for TLS refuses the listener, except of an inbound one: there it stands, so that its port is not served in plain text, and takes nobody.
+pub(super) fn chain(
+    cx: &mut Context,
+    at: &At<'_>,
+    message: pb::FilterChain,
+    inbound: bool,
+) -> Result<FilterChain, Refused> {
+    let mut transport_socket = false;
     if flag(message.use_proxy_proto) {
         return Err(unsupported(&at.field("use_proxy_proto"), "the PROXY protocol"));
     }
@@ -24,7 +31,11 @@ pub(super) fn chain(cx: &mut Context, at: &At<'_>, message: pb::FilterChain) -> 
         match kind.as_str() {
             "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer" | "envoy.transport_sockets.raw_buffer" => {}
             "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext" | "envoy.transport_sockets.tls" => {
-                return Err(unsupported(&at, "TLS of downstream connections"));
+                if !inbound {
+                    return Err(unsupported(&at, "TLS of downstream connections"));
+                }
+                transport_socket = true;
+                cx.not_in_force(&at, "TLS of downstream connections is not in force: no connection takes this chain");
             }
             _ => return Err(unsupported(&at, format!("a transport socket of type {kind:?}"))),
         }
@@ -33,7 +44,7 @@ pub(super) fn chain(cx: &mut Context, at: &At<'_>, message: pb::FilterChain) -> 
         name: message.name.into(),
         matches: chain_match(&at.field("filter_chain_match"), message.filter_chain_match.unwrap_or_default())?,
         handler: network_filter::handler(cx, &at.field("filters"), &message.filters)?,
-        transport_socket: false,
+        transport_socket,
     })
 }
 

@@ -58,14 +58,15 @@ pub(super) fn listener(cx: &mut Context, at: &At<'_>, message: pb::Listener) -> 
         None if api_listener.is_some() => None,
         None => return Err(refuse(&at.field("address"), Problem::Missing)),
     };
+    let inbound = message.traffic_direction == i32::from(TrafficDirection::Inbound);
     let chains_at = at.field("filter_chains");
     let mut filter_chains = Vec::with_capacity(message.filter_chains.len());
     for (index, one) in message.filter_chains.into_iter().enumerate() {
-        filter_chains.push(chain::chain(cx, &chains_at.index(index), one)?);
+        filter_chains.push(chain::chain(cx, &chains_at.index(index), one, inbound)?);
     }
     chain::refuse_overlaps(&chains_at, &filter_chains)?;
     let default_filter_chain = match message.default_filter_chain {
-        Some(one) => Some(chain::chain(cx, &at.field("default_filter_chain"), one)?),
+        Some(one) => Some(chain::chain(cx, &at.field("default_filter_chain"), one, inbound)?),
         None => None,
     };
     if filter_chains.is_empty() && default_filter_chain.is_none() && api_listener.is_none() {
