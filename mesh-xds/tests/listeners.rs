@@ -305,7 +305,7 @@ fn chains_that_would_take_or_let_through_too_much_are_refused() {
     let matching = |fields: Json| with(json!({ "filter_chain_match": fields }));
     let tls = json!({ "name": "tls", "typed_config": { "@type": type_url::DOWNSTREAM_TLS_CONTEXT } });
     assert_eq!(
-        with(json!({ "transport_socket": tls.clone() })),
+        with(json!({ "transport_socket": tls })),
         "filter_chains[0].transport_socket: TLS of downstream connections is not supported"
     );
     // Of an inbound listener it stands, and takes nobody.

@@ -167,7 +167,7 @@ fn what_the_schema_refuses_is_refused_at_the_same_field() {
                 None => assert!(said.is_empty(), "{}: {said:?}\n{body}", file.display()),
                 Some(mark) => {
                     // `spec.a.b: Invalid value ...`; a rule about the whole names no field.
-                    let field = mark.split(": ").next().filter(|field| field.starts_with("spec."));
+                    let field = mark.split([':', ' ']).next().filter(|field| field.starts_with("spec."));
                     let there = |line: &String| field.is_none_or(|field| line.contains(field));
                     assert!(said.iter().any(there), "{}: {mark}: {said:?}\n{body}", file.display());
                 }
