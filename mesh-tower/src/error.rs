@@ -26,6 +26,9 @@ pub enum Error {
     /// A rate limit has no token for the request.
     #[error("local_rate_limited")]
     RateLimited,
+    /// A part of the requests is not sent, as the control plane has it (`drop_overloads`), and this is one.
+    #[error("drop overload")]
+    DropOverload,
     /// The attempt was reset before a response.
     #[error("upstream connect error or disconnect/reset before headers. reset reason: {}", .reset.reason())]
     Reset {
@@ -114,6 +117,7 @@ impl Error {
             Self::NoHealthyHost => ResponseFlags::UH,
             Self::Overflow => ResponseFlags::UO,
             Self::RateLimited => ResponseFlags::RL,
+            Self::DropOverload => ResponseFlags::DO,
             Self::Reset { reset, .. } | Self::ResponseReset { reset, .. } => flags_of(*reset),
             Self::TryTimeout | Self::Timeout => ResponseFlags::UT,
             Self::StreamIdle { .. } => ResponseFlags::SI,
@@ -129,7 +133,12 @@ impl Error {
     #[must_use]
     pub fn is_retry_safe(&self) -> bool {
         match self {
-            Self::NoCluster | Self::NoHealthyHost | Self::Overflow | Self::RateLimited | Self::UpgradeFailed => true,
+            Self::NoCluster
+            | Self::NoHealthyHost
+            | Self::Overflow
+            | Self::DropOverload
+            | Self::RateLimited
+            | Self::UpgradeFailed => true,
             Self::Reset { reset, .. } => reset.is_unprocessed(),
             Self::RetriesExhausted { last } | Self::RetryOverflow { last } => last.is_retry_safe(),
             _ => false,
@@ -148,6 +157,7 @@ impl Error {
             Self::NoHealthyHost => LocalReply::no_healthy_upstream(),
             Self::Overflow => LocalReply::overflow(),
             Self::RateLimited => LocalReply::local_rate_limited(StatusCode::TOO_MANY_REQUESTS),
+            Self::DropOverload => LocalReply::drop_overload(),
             Self::Reset { reset, source } | Self::ResponseReset { reset, source } => {
                 let connecting = matches!(reset, Reset::ConnectFailure);
                 let transport = source.as_ref().filter(|_| connecting).map(ToString::to_string).unwrap_or_default();
@@ -189,6 +199,7 @@ impl From<Unpicked> for Error {
             Unpicked::NoCluster => Self::NoCluster,
             Unpicked::NoHealthyHost => Self::NoHealthyHost,
             Unpicked::Overflow => Self::Overflow,
+            Unpicked::DropOverload => Self::DropOverload,
         }
     }
 }

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mesh_core::resource::Invalid;
-use mesh_core::resource::cluster::{Cluster, Discovery, LbPolicy, LeastRequest, UpstreamProtocol};
+use mesh_core::resource::cluster::{Cluster, Discovery, LbPolicy, LeastRequest, Maglev, RingHash, UpstreamProtocol};
 use mesh_core::resource::endpoint::{Address, ClusterLoadAssignment};
 use mesh_core::resource::health_check::HealthChecker;
 use mesh_core::resource::outlier_detection::OutlierDetection;
+use mesh_core::resource::route::FractionalPercent;
 use mesh_proto::{json, type_url};
 use mesh_xds::decode::{self, Decoded};
 use serde_json::{Value as Json, json};
@@ -54,6 +55,8 @@ fn policies(types: &[&str]) -> Json {
     let policy = |kind: &&str| json!({ "typed_extension_config": { "name": "p", "typed_config": { "@type": kind } } });
     json!({ "load_balancing_policy": { "policies": types.iter().map(policy).collect::<Vec<_>>() } })
 }
+
+const PICK_FIRST: &str = "type.googleapis.com/envoy.extensions.load_balancing_policies.pick_first.v3.PickFirst";
 
 #[test]
 fn a_bare_cluster_has_envoys_defaults() {
@@ -319,21 +322,65 @@ fn health_checks_that_cannot_be_made_as_asked_are_refused() {
 }
 
 #[test]
-fn a_policy_that_is_not_there_yet_is_replaced_and_said() {
+fn each_policy_is_decoded_with_its_settings() {
     let of = |fields: Json| {
         let decoded = decode(&cluster(fields)).unwrap();
         (decoded.value.lb_policy, decoded.not_in_force)
     };
-    for name in ["RING_HASH", "MAGLEV"] {
-        let (policy, lines) = of(json!({ "lb_policy": name }));
-        assert_eq!(policy, LbPolicy::RoundRobin);
-        assert_eq!(lines, [format!("lb_policy: {name} is not in force, ROUND_ROBIN is used")]);
-    }
+    assert_eq!(of(json!({ "lb_policy": "RING_HASH" })), (LbPolicy::RingHash(RingHash::default()), vec![]));
+    assert_eq!(of(json!({ "lb_policy": "MAGLEV" })), (LbPolicy::Maglev(Maglev::default()), vec![]));
     assert_eq!(of(json!({ "lb_policy": "RANDOM" })), (LbPolicy::Random, vec![]));
     assert_eq!(of(json!({ "lb_policy": "LEAST_REQUEST" })), (LbPolicy::LeastRequest(LeastRequest::default()), vec![]));
     let biased = json!({ "lb_policy": "LEAST_REQUEST", "least_request_lb_config": { "active_request_bias": { "default_value": -1 } } });
     let expected = LeastRequest { active_request_bias: 0.0, ..LeastRequest::default() };
     assert_eq!(of(biased).0, LbPolicy::LeastRequest(expected));
+}
+
+#[test]
+fn settings_of_balancers_that_envoy_refuses_are_refused_with_their_field() {
+    let slow = |config: Json| json!({ "round_robin_lb_config": { "slow_start_config": config } });
+    let ring = |config: Json| json!({ "lb_policy": "RING_HASH", "ring_hash_lb_config": config });
+    let table = |size: u64| json!({ "lb_policy": "MAGLEV", "maglev_lb_config": { "table_size": size.to_string() } });
+    let common = |config: Json| json!({ "common_lb_config": config });
+    let slow_at = "round_robin_lb_config.slow_start_config";
+    for (fields, why) in [
+        (
+            ring(json!({ "minimum_ring_size": "9", "maximum_ring_size": "8" })),
+            "ring_hash_lb_config.minimum_ring_size: 9 is above",
+        ),
+        (ring(json!({ "maximum_ring_size": "8388609" })), "ring_hash_lb_config.maximum_ring_size: 8388609 "),
+        (
+            ring(json!({ "minimum_ring_size": "18446744073709551615" })),
+            "ring_hash_lb_config.minimum_ring_size: 18446744073709551615 ",
+        ),
+        (ring(json!({ "hash_function": 7 })), "ring_hash_lb_config.hash_function: "),
+        (table(250), "maglev_lb_config.table_size: 250 is no prime number"),
+        (table(0), "maglev_lb_config.table_size: 0 is no prime number"),
+        (table(5_000_012), "maglev_lb_config.table_size: 5000012 "),
+        (common(json!({ "healthy_panic_threshold": { "value": 101 } })), "common_lb_config.healthy_panic_threshold"),
+        (common(json!({ "healthy_panic_threshold": { "value": "NaN" } })), "common_lb_config.healthy_panic_threshold"),
+        (
+            common(json!({ "zone_aware_lb_config": { "routing_enabled": { "value": -1 } } })),
+            "common_lb_config.zone_aware_lb_config.routing_enabled",
+        ),
+        (
+            common(json!({ "consistent_hashing_lb_config": { "hash_balance_factor": 99 } })),
+            "common_lb_config.consistent_hashing_lb_config.hash_balance_factor: 99 must be at least 100",
+        ),
+        (
+            slow(json!({ "aggression": { "default_value": 0, "runtime_key": "k" } })),
+            "round_robin_lb_config.slow_start_config.aggression: must be above 0",
+        ),
+        (
+            slow(json!({ "aggression": { "default_value": "NaN", "runtime_key": "k" } })),
+            "round_robin_lb_config.slow_start_config.aggression",
+        ),
+        (slow(json!({ "slow_start_window": "-1s" })), slow_at),
+        (slow(json!({ "min_weight_percent": { "value": 101 } })), slow_at),
+    ] {
+        let refused = refusal(decode(&cluster(fields.clone())));
+        assert!(refused.starts_with(why), "{fields}: {refused}");
+    }
 }
 
 #[test]
@@ -343,15 +390,14 @@ fn of_listed_policies_the_first_that_is_in_force_is_taken() {
     // Of a type that nobody has, and of one that another policy stands in for.
     let unknown = type_url::CORS;
     assert_eq!(policy(&[unknown, type_url::LB_RANDOM, type_url::LB_ROUND_ROBIN]), LbPolicy::Random);
-    assert_eq!(
-        policy(&[type_url::LB_RING_HASH, type_url::LB_LEAST_REQUEST]),
-        LbPolicy::LeastRequest(LeastRequest::default())
-    );
-    let replaced = of(&[type_url::LB_MAGLEV]).unwrap();
+    assert_eq!(policy(&[PICK_FIRST, type_url::LB_LEAST_REQUEST]), LbPolicy::LeastRequest(LeastRequest::default()));
+    assert_eq!(policy(&[type_url::LB_MAGLEV]), LbPolicy::Maglev(Maglev::default()));
+    assert_eq!(policy(&[type_url::LB_RING_HASH]), LbPolicy::RingHash(RingHash::default()));
+    let replaced = of(&[PICK_FIRST]).unwrap();
     assert_eq!(replaced.value.lb_policy, LbPolicy::RoundRobin);
     assert_eq!(
         replaced.not_in_force,
-        ["load_balancing_policy.policies[0]: Maglev is not in force, ROUND_ROBIN is used"]
+        ["load_balancing_policy.policies[0]: PickFirst is not in force, ROUND_ROBIN is used"]
     );
     assert_eq!(refusal(of(&[unknown])), "load_balancing_policy.policies: none of these policies is supported");
 }
@@ -383,7 +429,7 @@ fn the_protocol_comes_from_the_options_or_from_the_older_fields() {
 fn what_has_no_effect_yet_is_listed() {
     let config = cluster(json!({
         "alt_stat_name": "a;",
-        "common_lb_config": { "locality_weighted_lb_config": {} }
+        "common_lb_config": { "locality_weighted_lb_config": {}, "close_connections_on_host_set_change": true }
     }));
     let mut lines = decode(&config).unwrap().not_in_force;
     lines.sort();
@@ -391,7 +437,7 @@ fn what_has_no_effect_yet_is_listed() {
         lines,
         [
             "alt_stat_name: Cluster.alt_stat_name is not in force",
-            "common_lb_config.locality_weighted_lb_config: CommonLbConfig.locality_weighted_lb_config is not in force",
+            "common_lb_config.close_connections_on_host_set_change: CommonLbConfig.close_connections_on_host_set_change is not in force",
         ]
     );
 }
@@ -433,6 +479,14 @@ fn assignments_that_envoy_refuses_are_refused() {
         endpoints(&config)
     };
     assert_eq!(refusal(drops(2)), "policy.drop_overloads: more than one category is not allowed");
-    assert_eq!(drops(1).unwrap().not_in_force, ["policy.drop_overloads: Policy.drop_overloads is not in force"]);
+    let one = |share: Json| {
+        let mut config = assignment("10.0.0.1");
+        config["policy"] = json!({ "drop_overloads": [{ "category": "x", "drop_percentage": share }] });
+        endpoints(&config).unwrap().value.drop_overload
+    };
+    assert_eq!(one(json!({ "numerator": 5 })), Some(FractionalPercent::percent(5)));
+    assert_eq!(one(json!({ "numerator": 0 })), None);
+    let factor = json!({ "cluster_name": "c", "policy": { "overprovisioning_factor": 0 } });
+    assert_eq!(refusal(endpoints(&factor)), "policy.overprovisioning_factor: 0 must be above 0");
     assert_eq!(refusal(endpoints(&json!({}))), "cluster_name: must not be empty");
 }

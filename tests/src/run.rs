@@ -23,6 +23,9 @@ const BY_CHANCE: &[Chance] = &[
     Chance { case: "retry_hdrs", holds: |arrivals| (1..=3).contains(&arrivals.len()) },
     // Either host first; the refused connection is never the last word.
     Chance { case: "rt_cf_half/1", holds: |arrivals| arrivals.len() == 1 },
+    // A request without a key, and one whose key was made for its connection: any host.
+    Chance { case: "ck_nottl", holds: |arrivals| arrivals.len() == 1 },
+    Chance { case: "ck_ttl0", holds: |arrivals| arrivals.len() == 1 },
 ];
 
 struct Chance {

@@ -8,27 +8,7 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "trafficPolicy: {outlierDetection: {outlierDetectionHttpErrorCodes: [429]}}",
         "outlierDetectionHttpErrorCodes: other errors than 5xx have no effect yet",
     ),
-    (
-        "trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x}}}",
-        "RING_HASH is not in force, ROUND_ROBIN is used",
-    ),
-    (
-        "trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 65537}}}}",
-        "MAGLEV is not in force, ROUND_ROBIN is used",
-    ),
-    (
-        "trafficPolicy: {loadBalancer: {localityLbSetting: {distribute: [{from: x, to: {y: 100}}]}}}",
-        "CommonLbConfig.locality_weighted_lb_config is not in force",
-    ),
     ("trafficPolicy: {loadBalancer: {zoneAwareLbSetting: {enabled: true}}}", "zone aware routing has no effect yet"),
-    (
-        "trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN, warmup: {duration: 10s}}}",
-        "Cluster.round_robin_lb_config is not in force",
-    ),
-    (
-        "trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN, warmupDurationSecs: 10s}}",
-        "Cluster.round_robin_lb_config is not in force",
-    ),
     (
         "trafficPolicy: {tunnel: {protocol: CONNECT, targetHost: b.example, targetPort: 80}}",
         "tunnel: tunnels have no effect yet",

@@ -77,6 +77,12 @@ impl LocalReply {
         Self::text(StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream", "no_healthy_upstream", ResponseFlags::UH)
     }
 
+    /// The control plane has a part of the requests dropped: 503, `DO`.
+    #[must_use]
+    pub fn drop_overload() -> Self {
+        Self::text(StatusCode::SERVICE_UNAVAILABLE, "drop overload", "drop_overload", ResponseFlags::DO)
+    }
+
     /// No response headers arrived. `retried` says that this was not the first try; `transport` is the
     /// transport's own reason for a connection that was not made, or empty.
     ///
@@ -333,6 +339,7 @@ mod tests {
             (LocalReply::no_route(), 404, "NR", "route_not_found", "12"),
             (LocalReply::cluster_not_found(StatusCode::SERVICE_UNAVAILABLE), 503, "NC", "cluster_not_found", "14"),
             (LocalReply::no_healthy_upstream(), 503, "UH", "no_healthy_upstream", "14"),
+            (LocalReply::drop_overload(), 503, "DO", "drop_overload", "14"),
             (
                 LocalReply::upstream_reset(Reset::ConnectFailure, true, refused),
                 503,

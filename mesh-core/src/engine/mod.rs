@@ -8,6 +8,7 @@ pub mod cors;
 pub mod facts;
 pub mod fault;
 pub mod filter;
+pub mod hash;
 pub mod header_mutation;
 pub mod headers;
 pub mod health_check;

@@ -13,14 +13,15 @@ use super::outbound::{Place, authority, port_of, send_deadline, table};
 use super::overrides::Overrides;
 use super::{Upstream, reserved};
 use crate::engine::facts;
-use crate::engine::load_balancing::{Host, HostIndex};
+use crate::engine::hash::RequestHash;
+use crate::engine::load_balancing::{Host, HostIndex, PickFor};
 use crate::engine::outlier_detection::{Monitor, Observation};
 use crate::engine::random::Random;
 use crate::engine::retry::{Outcome, Reset, Retry};
 use crate::engine::routing::ClusterId;
 use crate::engine::timeout::Timeouts;
 use crate::resource::endpoint::Address;
-use crate::resource::route::RoutingPriority;
+use crate::resource::route::{FractionalPercent, RoutingPriority};
 use crate::snapshot::{Cluster, Pin};
 use crate::state::{Admission, InFlight, Lane, Total};
 
@@ -47,6 +48,7 @@ pub struct AttemptPlan {
     pub(super) overrides: Option<Box<Overrides>>,
     pub(super) grpc: bool,
     pub(super) count_attempts: bool,
+    pub(super) hash: RequestHash,
 }
 
 /// What was before a try that is not the first.
@@ -72,6 +74,8 @@ pub struct Attempt<B> {
     grpc: bool,
     tried: Option<Arc<Tried>>,
     avoid: u32,
+    hash: RequestHash,
+    started: Instant,
 }
 
 /// A try with its host.
@@ -130,6 +134,8 @@ pub enum Unpicked {
     NoHealthyHost,
     /// The cluster's limits are reached (`UO`).
     Overflow,
+    /// The control plane has a part of the requests dropped, and this is one (`DO`).
+    DropOverload,
 }
 
 impl<B> Filtered<B> {
@@ -231,6 +237,8 @@ impl AttemptPlan {
             number: self.attempts,
             grpc: self.grpc,
             tried: self.tried.clone(),
+            hash: self.hash,
+            started: self.started,
             avoid: if self.attempts > 1 { self.retry().map_or(0, Retry::host_attempts) } else { 0 },
         }
     }
@@ -279,13 +287,21 @@ impl<B> Attempt<B> {
     #[inline]
     pub fn pick(mut self) -> Result<Picked<B>, Unpicked> {
         let cluster = self.pin.cluster(self.cluster).ok_or(Unpicked::NoCluster)?;
+        // A retry belongs to a request that was let through.
+        if let Some(share) = cluster.drop_overload()
+            && self.number == 1
+            && covers(share, self.random.bits())
+        {
+            return Err(Unpicked::DropOverload);
+        }
         cluster.state().count(Total::Request, self.lane);
         let host = if let Some(host) = original(cluster, &self.request) {
             TargetHost::Original(Box::new(host))
         } else {
             let balancer = cluster.balancer();
+            let of = PickFor { hash: self.hash, now: Some(self.started) };
             let picked = match self.avoid {
-                0 => balancer.pick(&mut self.random, self.lane),
+                0 => balancer.pick(of, &mut self.random, self.lane),
                 most => {
                     let tried = self.tried.as_ref().map(|tried| tried.hosts().clone()).unwrap_or_default();
                     let retry =
@@ -293,7 +309,7 @@ impl<B> Attempt<B> {
                     let wanted = |index, host: &Host| {
                         retry.is_none_or(|retry| retry.wants(&host.endpoint, tried.contains(&index)))
                     };
-                    balancer.pick_wanted(most, wanted, &mut self.random, self.lane)
+                    balancer.pick_wanted(of, most, wanted, &mut self.random, self.lane)
                 }
             };
             let (index, host) =
@@ -327,7 +343,9 @@ impl<B> Picked<B> {
         cluster.state().count(Total::Request, lane);
         let host = match original(cluster, &request) {
             Some(host) => TargetHost::Original(Box::new(host)),
-            None => TargetHost::Picked(cluster.balancer().pick(random, lane).ok_or(Unpicked::NoHealthyHost)?),
+            None => TargetHost::Picked(
+                cluster.balancer().pick(PickFor::default(), random, lane).ok_or(Unpicked::NoHealthyHost)?,
+            ),
         };
         let grpc = facts::is_grpc(request.headers());
         let (cluster, priority) = (Arc::clone(cluster), RoutingPriority::Default);
@@ -451,12 +469,18 @@ impl Target {
     }
 }
 
+/// Whether a share of requests takes the one with this random number in.
+fn covers(share: FractionalPercent, random: u64) -> bool {
+    random % u64::from(share.denominator.max(1)) < u64::from(share.numerator)
+}
+
 impl fmt::Display for Unpicked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoCluster => "the cluster does not exist",
             Self::NoHealthyHost => "no host can be picked",
             Self::Overflow => "the cluster's limits are reached",
+            Self::DropOverload => "a part of the requests is dropped",
         })
     }
 }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use http::Request;
 
 use super::filters::{FilterExit, FilterOutcome};
-use super::outbound::{Answered, Flight, Place};
+use super::outbound::{Answered, Flight, Place, facts_of, table};
 use super::overrides::{Manner, Overrides};
 use super::responder::{KeptHead, Responder};
 use crate::engine::facts::ConnectionFacts;
 use crate::engine::filter::{DynamicMetadata, FilterSet};
+use crate::engine::hash::RequestHash;
+use crate::engine::routing::{self, ClusterId, MadeCookie};
+use crate::resource::metadata::Metadata;
 
 /// A request that has met its route, or has none.
 #[derive(Debug)]
@@ -27,6 +30,23 @@ pub struct Leg<B> {
 }
 
 impl<B> Leg<B> {
+    /// What the request hashes to, if its cluster picks hosts by that. A cookie that is made is kept with the head.
+    #[cold]
+    pub(super) fn hash(&mut self, cluster: ClusterId) -> RequestHash {
+        let pin = &self.flight.pin;
+        let hashes = pin.cluster(cluster).is_some_and(|cluster| cluster.balancer().hashes());
+        let Some(table) = table(pin, self.place).filter(|_| hashes) else { return RequestHash::default() };
+        let policies = table.routes.route(self.place.decision).hash_policy();
+        let source = self.connection.as_ref().and_then(|connection| connection.remote).map(|remote| remote.ip());
+        let none = Metadata::new();
+        let facts = facts_of(&self.request, &none, self.connection.as_ref());
+        let hashing = routing::hash(policies, &facts, source, &mut self.flight.random);
+        if let Some(cookie) = hashing.cookie {
+            self.request.extensions_mut().insert(MadeCookie(cookie));
+        }
+        hashing.hash
+    }
+
     /// What finishes the response of this request.
     pub(super) fn responder(&self) -> Responder {
         Responder {

@@ -17,6 +17,7 @@ use super::responder::{KeptHead, in_process, keep_head, place_for_head};
 use super::{reserved, upgrade};
 use crate::engine::facts::{ConnectionFacts, RequestFacts};
 use crate::engine::filter::{DynamicMetadata, FilterSet, RouteConfigs};
+use crate::engine::hash::RequestHash;
 use crate::engine::headers::FormatContext;
 use crate::engine::local_reply::LocalReply;
 use crate::engine::random::Random;
@@ -327,6 +328,7 @@ impl<B> Routed<B> {
             overrides: self.leg.overrides,
             grpc: self.leg.grpc,
             count_attempts: ends.count_attempts,
+            hash: ends.hash,
         };
         FilterOutcome::Forward(Filtered { request: self.leg.request, plan }, exit)
     }
@@ -350,6 +352,7 @@ impl<B> Routed<B> {
                 ends.timeouts.idle = self.idle_timeout;
             }
             ends.priority = route.priority();
+            ends.hashes = !route.hash_policy().is_empty();
             ends.count_attempts = table.routes.includes_attempt_count(leg.place.decision);
             if !table.routes.leaves_request(leg.place.decision) {
                 let none = Metadata::new();
@@ -377,6 +380,9 @@ impl<B> Routed<B> {
         }
         let silent = leg.is_silent();
         send_deadline(leg.request.headers_mut(), &ends.timeouts, ends.timeouts.response, silent);
+        if ends.hashes {
+            ends.hash = leg.hash(self.cluster);
+        }
         keep_head(leg.head.as_ref(), &leg.request);
         Ok(ends)
     }
@@ -431,6 +437,8 @@ struct Ends {
     timeouts: Timeouts,
     priority: RoutingPriority,
     count_attempts: bool,
+    hashes: bool,
+    hash: RequestHash,
 }
 
 pub(super) fn table(pin: &Pin, place: Place) -> Option<&Arc<Table>> {

@@ -4,6 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use http::header::SET_COOKIE;
 use http::{Request, Response, Version};
 
 use super::Upstream;
@@ -12,7 +13,7 @@ use super::overrides::Manner;
 use crate::engine::facts::{ConnectionFacts, RequestFacts};
 use crate::engine::headers::{FormatContext, UpstreamFacts};
 use crate::engine::local_reply::{LocalReply, ResponseFlags};
-use crate::engine::routing::RouteDecision;
+use crate::engine::routing::{MadeCookie, RouteDecision};
 use crate::resource::metadata::Metadata;
 use crate::snapshot::{Pin, RequestCompat, Table};
 
@@ -66,6 +67,9 @@ pub(super) fn keep_head<B>(place: Option<&KeptHead>, request: &Request<B>) {
             *head.uri_mut() = request.uri().clone();
             *head.version_mut() = request.version();
             *head.headers_mut() = request.headers().clone();
+            if let Some(cookie) = request.extensions().get::<MadeCookie>() {
+                head.extensions_mut().insert(cookie.clone());
+            }
             head
         });
     }
@@ -148,6 +152,9 @@ impl Responder {
             ..FormatContext::for_request(connection, &none)
         };
         table.routes.apply_response(self.place.decision, response, &cx);
+        if let (Some(MadeCookie(cookie)), Some(_)) = (head.and_then(|head| head.extensions().get()), upstream) {
+            response.headers_mut().append(SET_COOKIE, cookie.clone());
+        }
     }
 
     /// Whether the caller speaks gRPC.

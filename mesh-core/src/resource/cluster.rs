@@ -21,6 +21,14 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// How a host is picked.
     pub lb_policy: LbPolicy,
+    /// What hosts are known by where requests are hashed, and how much of the load one may take.
+    pub consistent_hashing: ConsistentHashing,
+    /// What localities matter for.
+    pub locality_lb: LocalityLb,
+    /// How hosts that have just become ready are spared; `None`: not at all.
+    pub slow_start: Option<SlowStart>,
+    /// `zone_aware_lb_config.fail_traffic_on_panic`: a priority in panic has no host instead of all.
+    pub fail_traffic_on_panic: bool,
     /// `common_lb_config.healthy_panic_threshold` in percent, default 50; 0 turns panic off.
     pub healthy_panic_threshold: f64,
     /// `common_lb_config.update_merge_window`, default 1 s: of changes of hosts' health the first is in force at once, and
@@ -58,6 +66,10 @@ impl Cluster {
             discovery,
             connect_timeout: Duration::from_secs(5),
             lb_policy: LbPolicy::RoundRobin,
+            consistent_hashing: ConsistentHashing::default(),
+            locality_lb: LocalityLb::default(),
+            slow_start: None,
+            fail_traffic_on_panic: false,
             healthy_panic_threshold: 50.0,
             update_merge_window: Duration::from_secs(1),
             outlier_detection: None,
@@ -72,6 +84,12 @@ impl Cluster {
             transport_socket_matches: Vec::new(),
             metadata: Metadata::new(),
         }
+    }
+
+    /// Whether it matters in which zone its hosts are.
+    #[must_use]
+    pub const fn heeds_zones(&self) -> bool {
+        matches!(self.locality_lb, LocalityLb::ZoneAware(_))
     }
 
     /// What secures connections to an endpoint with this metadata: the first match that fits, else plain text.
@@ -183,6 +201,122 @@ pub enum LbPolicy {
     LeastRequest(LeastRequest),
     /// Uniform; weights are ignored.
     Random,
+    /// By hash, over a ring.
+    RingHash(RingHash),
+    /// By hash, over a table.
+    Maglev(Maglev),
+}
+
+impl LbPolicy {
+    /// Whether hosts are picked by what requests hash to.
+    #[must_use]
+    pub const fn hashes(&self) -> bool {
+        matches!(self, Self::RingHash(_) | Self::Maglev(_))
+    }
+}
+
+/// `Cluster.RingHashLbConfig`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingHash {
+    /// Fewest entries, default 1024.
+    pub minimum_ring_size: u32,
+    /// Most entries, default and at most 8,388,608.
+    pub maximum_ring_size: u32,
+    /// What hashes the hosts.
+    pub hash_function: HashFunction,
+}
+
+impl RingHash {
+    /// The largest ring.
+    pub const LARGEST: u32 = 8 << 20;
+}
+
+impl Default for RingHash {
+    fn default() -> Self {
+        Self { minimum_ring_size: 1024, maximum_ring_size: Self::LARGEST, hash_function: HashFunction::default() }
+    }
+}
+
+/// `RingHashLbConfig.HashFunction`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum HashFunction {
+    /// xxHash64.
+    #[default]
+    XxHash,
+    /// MurmurHash2, 64 bits.
+    MurmurHash2,
+}
+
+/// `Cluster.MaglevLbConfig`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maglev {
+    /// Entries of the table: a prime, at most 5,000,011, default 65,537.
+    pub table_size: u32,
+}
+
+impl Maglev {
+    /// The largest table.
+    pub const LARGEST: u32 = 5_000_011;
+}
+
+impl Default for Maglev {
+    fn default() -> Self {
+        Self { table_size: 65_537 }
+    }
+}
+
+/// `common_lb_config.consistent_hashing_lb_config`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ConsistentHashing {
+    /// Hosts are known by their host name instead of their address.
+    pub use_hostname_for_hashing: bool,
+    /// How much of its part a host may have under way, in percent, at least 100; `None` is no bound.
+    pub hash_balance_factor: Option<u32>,
+}
+
+/// `common_lb_config.locality_config_specifier`: what localities matter for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LocalityLb {
+    /// `zone_aware_lb_config`, in force too when nothing is said: requests stay in the caller's zone, if it is known.
+    ZoneAware(ZoneAware),
+    /// `locality_weighted_lb_config`: localities take requests by their weights.
+    Weighted,
+}
+
+impl Default for LocalityLb {
+    fn default() -> Self {
+        Self::ZoneAware(ZoneAware::default())
+    }
+}
+
+/// `ZoneAwareLbConfig`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ZoneAware {
+    /// For how many requests zones matter, in percent, default 100.
+    pub routing_enabled: f64,
+    /// Fewest healthy hosts for which zones matter, default 6.
+    pub min_cluster_size: u64,
+    /// `force_local_zone.min_size`: with so many healthy hosts (default 1) the caller's zone takes everything.
+    pub force_local_zone: Option<u32>,
+    /// `locality_basis`: zones are as large as the weights of their hosts, and not their number.
+    pub by_weight: bool,
+}
+
+impl Default for ZoneAware {
+    fn default() -> Self {
+        Self { routing_enabled: 100.0, min_cluster_size: 6, force_local_zone: None, by_weight: false }
+    }
+}
+
+/// `Cluster.SlowStartConfig`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SlowStart {
+    /// How long a host warms up; zero is off.
+    pub window: Duration,
+    /// Above 1 weights grow fast at first, below 1 slowly; above 0, default 1.
+    pub aggression: f64,
+    /// The least part of its weight in percent, default 10.
+    pub min_weight_percent: f64,
 }
 
 /// `Cluster.LeastRequestLbConfig`.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Name;
 use super::metadata::Metadata;
+use super::route::FractionalPercent;
 
 /// The endpoints of one cluster, in the order received.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -16,6 +17,10 @@ pub struct ClusterLoadAssignment {
     pub localities: Vec<LocalityEndpoints>,
     /// `policy.overprovisioning_factor` in percent, default 140.
     pub overprovisioning_factor: Option<u32>,
+    /// `policy.weighted_priority_health`: the health of a priority is reckoned by weights instead of numbers.
+    pub weighted_priority_health: bool,
+    /// `policy.drop_overloads`: a part of the requests that is not sent at all.
+    pub drop_overload: Option<FractionalPercent>,
 }
 
 /// Endpoints that share a locality and a priority.

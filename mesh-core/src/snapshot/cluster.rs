@@ -1,15 +1,19 @@
 //! A cluster as compiled: balancer, breaker and the live state they work on.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::engine::circuit_breaker::CircuitBreaker;
-use crate::engine::load_balancing::{Host, LoadBalancer, PriorityHost, endpoints};
+use crate::engine::load_balancing::{
+    Health, Host, HostGroup, Known, LoadBalancer, Neighbourhood, OVERPROVISIONING, endpoints,
+};
 use crate::engine::outlier_detection::{Bell, Monitor};
 use crate::engine::routing::ClusterId;
 use crate::resource::cluster::{self as config, Discovery, TransportSocket};
-use crate::resource::endpoint::{Address, ClusterLoadAssignment, Endpoint, HealthStatus, LocalityEndpoints};
+use crate::resource::endpoint::{Address, ClusterLoadAssignment, Endpoint, HealthStatus, Locality, LocalityEndpoints};
 use crate::resource::metadata::Metadata;
+use crate::resource::route::FractionalPercent;
 use crate::state::{ClusterState, EndpointState, Finding, Transport};
 
 /// A cluster in force.
@@ -25,6 +29,15 @@ pub struct Cluster {
     /// The same with removed hosts that are kept, if there are any.
     kept: Option<Arc<ClusterLoadAssignment>>,
     original_destinations: Option<Arc<OriginalDestinations>>,
+    drop_overload: Option<FractionalPercent>,
+}
+
+/// What a cluster is compiled with besides its configuration.
+pub(super) struct Around<'a> {
+    pub(super) bell: &'a Bell,
+    pub(super) neighbourhood: Option<&'a Neighbourhood>,
+    pub(super) now: Option<Instant>,
+    pub(super) seed: u64,
 }
 
 impl Cluster {
@@ -34,14 +47,13 @@ impl Cluster {
         config: Arc<config::Cluster>,
         assignment: Option<Arc<ClusterLoadAssignment>>,
         previous: Option<&Self>,
-        bell: &Bell,
-        seed: u64,
+        around: &Around<'_>,
     ) -> Self {
         let monitor = match (&config.outlier_detection, previous) {
             (Some(settings), Some(before)) if before.config.outlier_detection.as_ref() == Some(settings) => {
                 before.monitor.clone()
             }
-            (settings, _) => settings.as_ref().map(|settings| Arc::new(Monitor::new(settings, bell.clone()))),
+            (settings, _) => settings.as_ref().map(|settings| Arc::new(Monitor::new(settings, around.bell.clone()))),
         };
         let keep_transports = previous.is_some_and(|before| same_transport(&before.config, &config));
         let known: HashMap<&Address, &Host> = previous
@@ -49,11 +61,7 @@ impl Cluster {
             .unwrap_or_default();
         // Hosts that were removed and pass their checks are kept until they fail one.
         let kept = assignment.as_ref().and_then(|assignment| with_kept(&config, assignment, previous?));
-        let listed = match &config.discovery {
-            Discovery::Static(listed) | Discovery::LogicalDns { endpoints: listed, .. } => Some(listed),
-            Discovery::Eds { .. } | Discovery::StrictDns { .. } => kept.as_deref().or(assignment.as_deref()),
-            Discovery::OriginalDst => None,
-        };
+        let listed = listed(&config, kept.as_deref().or(assignment.as_deref()));
         let host = |endpoint: &Endpoint| {
             let before = known.get(&endpoint.address);
             Host {
@@ -70,12 +78,16 @@ impl Cluster {
         };
         // An endpoint that asks for TLS is no host until there is TLS: not even a panic may pick it.
         let plain = |metadata: &Metadata| config.transport_socket(metadata) == TransportSocket::RawBuffer;
-        let hosts = listed
-            .map(|listed| {
-                let usable = endpoints(listed).filter(|(_, endpoint)| plain(&endpoint.metadata));
-                usable.map(|(priority, endpoint)| PriorityHost { priority, host: host(endpoint) }).collect()
-            })
-            .unwrap_or_default();
+        let group = |group: &'_ LocalityEndpoints| -> Vec<Host> {
+            group.endpoints.iter().filter(|endpoint| plain(&endpoint.metadata)).map(host).collect()
+        };
+        let groups = listed.map_or(&[][..], |listed| &listed.localities).iter().map(|one| HostGroup {
+            priority: one.priority,
+            locality: &one.locality,
+            weight: one.weight,
+            hosts: group(one),
+        });
+        let groups = groups.collect();
         let state = previous.map(|before| Arc::clone(&before.state)).unwrap_or_default();
         let passes_through = matches!(config.discovery, Discovery::OriginalDst) && plain(&Metadata::new());
         let original_destinations = passes_through.then(|| {
@@ -84,9 +96,18 @@ impl Cluster {
                 .and_then(|before| before.original_destinations.clone())
                 .unwrap_or_default()
         });
+        let factor = listed.and_then(|listed| listed.overprovisioning_factor).unwrap_or(OVERPROVISIONING);
+        let mut known = Known::new(&state);
+        known.overprovisioning_factor = factor;
+        known.weighted_priority_health = listed.is_some_and(|listed| listed.weighted_priority_health);
+        known.neighbourhood = around.neighbourhood;
+        known.now = around.now;
+        known.previous = previous.map(|before| &before.balancer);
+        let drop_overload = listed.and_then(|listed| listed.drop_overload);
         Self {
             id,
-            balancer: LoadBalancer::compile(&config.lb_policy, config.healthy_panic_threshold, hosts, seed),
+            drop_overload,
+            balancer: LoadBalancer::compile(&config, groups, &known, around.seed),
             breaker: CircuitBreaker::new(config.circuit_breakers, Arc::clone(&state)),
             state,
             monitor,
@@ -115,10 +136,40 @@ impl Cluster {
         self.assignment.as_ref()
     }
 
+    /// Its endpoints in groups, wherever they come from.
+    pub(super) fn localities(&self) -> &[LocalityEndpoints] {
+        listed(&self.config, self.kept.as_deref().or(self.assignment.as_deref()))
+            .map_or(&[], |listed| &listed.localities)
+    }
+
+    /// How many healthy hosts it has in each locality.
+    pub(super) fn healthy_by_locality(&self) -> Vec<(Locality, u64)> {
+        let healthy: HashSet<&Address> = self
+            .balancer
+            .hosts()
+            .iter()
+            .filter(|host| host.health() == Health::Healthy)
+            .map(|host| &host.endpoint.address)
+            .collect();
+        let mut counts: BTreeMap<&Locality, u64> = BTreeMap::new();
+        for group in self.localities() {
+            let here = group.endpoints.iter().filter(|endpoint| healthy.contains(&endpoint.address)).count();
+            *counts.entry(&group.locality).or_default() += here as u64;
+        }
+        counts.into_iter().map(|(locality, count)| (locality.clone(), count)).collect()
+    }
+
     /// Picks its hosts.
     #[must_use]
     pub const fn balancer(&self) -> &LoadBalancer {
         &self.balancer
+    }
+
+    /// Which part of the requests is to be dropped.
+    #[must_use]
+    #[inline]
+    pub const fn drop_overload(&self) -> Option<FractionalPercent> {
+        self.drop_overload
     }
 
     /// Its limits.
@@ -192,6 +243,17 @@ fn with_kept(
         }
     }
     Some(Arc::new(merged))
+}
+
+fn listed<'a>(
+    config: &'a config::Cluster,
+    assignment: Option<&'a ClusterLoadAssignment>,
+) -> Option<&'a ClusterLoadAssignment> {
+    match &config.discovery {
+        Discovery::Static(listed) | Discovery::LogicalDns { endpoints: listed, .. } => Some(listed),
+        Discovery::Eds { .. } | Discovery::StrictDns { .. } => assignment,
+        Discovery::OriginalDst => None,
+    }
 }
 
 /// Whether connections made under `a` serve `b` as well.

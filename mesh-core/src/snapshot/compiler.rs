@@ -6,17 +6,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::cluster::Around;
 use super::filters::{FilterFactory, Filters};
 use super::listener::{HttpScope, Inbound, InboundChain, ListenerIndex, TableId, manager};
 use super::slots::Numbers;
 use super::{Cluster, RequestCompat, Snapshot, Table};
+use crate::engine::load_balancing::Neighbourhood;
 use crate::engine::outlier_detection::Bell;
 use crate::engine::random::Random;
 use crate::engine::routing::{ClusterId, RouteTable};
 use crate::resource::cluster::{self as config, Discovery};
-use crate::resource::endpoint::ClusterLoadAssignment;
+use crate::resource::endpoint::{ClusterLoadAssignment, Locality};
 use crate::resource::listener::{
     ChainHandler, Direction, FilterChain, HttpConnectionManager, Listener, ListenerAddress, RouteSource,
 };
@@ -87,6 +89,11 @@ pub struct Compiler {
     listener_tables: BTreeSet<String>,
     random: Random,
     bell: Bell,
+    /// The cluster of the caller's own service, and where the caller is.
+    node: Option<(Name, Locality)>,
+    neighbourhood: Option<Neighbourhood>,
+    /// When the update under way arrived.
+    now: Option<Instant>,
     filters: Filters,
 }
 
@@ -104,6 +111,9 @@ impl Compiler {
             listener_tables: BTreeSet::new(),
             random: Random::from_seed(seed),
             bell: Bell::default(),
+            node: None,
+            neighbourhood: None,
+            now: None,
             filters: Filters::default(),
         }
     }
@@ -122,6 +132,14 @@ impl Compiler {
         let mut current = (*self.current).clone();
         current.compat = compat;
         self.current = Arc::new(current);
+        self
+    }
+
+    /// Heeds zones: `locality` is the caller's own, and `local_cluster` (`cluster_manager.local_cluster_name`) the cluster
+    /// whose hosts are the caller's peers. Default: nothing is known of the caller, and its zone does not matter.
+    #[must_use]
+    pub fn with_node(mut self, local_cluster: impl Into<Name>, locality: Locality) -> Self {
+        self.node = Some((local_cluster.into(), locality));
         self
     }
 
@@ -147,6 +165,14 @@ impl Compiler {
         &self.current
     }
 
+    /// As [`Self::apply`], at a time that is known: hosts that are new now warm up (`slow_start_config`).
+    pub fn apply_at(&mut self, now: Instant, update: Update) -> (Arc<Snapshot>, Vec<Invalid>) {
+        self.now = Some(now);
+        let made = self.apply(update);
+        self.now = None;
+        made
+    }
+
     /// Makes the next snapshot. Refused resources keep their last good version.
     pub fn apply(&mut self, update: Update) -> (Arc<Snapshot>, Vec<Invalid>) {
         let mut next = (*self.current).clone();
@@ -168,6 +194,7 @@ impl Compiler {
         for name in changed.union(&health) {
             self.compile_cluster(&mut next, name, health.contains(name));
         }
+        self.look_around(&mut next);
         for change in update.routes {
             match change {
                 Change::Set(config) => {
@@ -239,9 +266,34 @@ impl Compiler {
         next.clusters.set(before.id().0, Some(Arc::new(compiled)));
     }
 
+    /// Compiles the clusters again for which zones matter, when the caller's peers are elsewhere than before.
+    fn look_around(&mut self, next: &mut Snapshot) {
+        let Some((name, own)) = &self.node else { return };
+        let peers = next.cluster_by_name(name).map(|cluster| cluster.healthy_by_locality()).unwrap_or_default();
+        let now = Some(Neighbourhood { own: own.clone(), peers });
+        if now == self.neighbourhood {
+            return;
+        }
+        self.neighbourhood = now;
+        let by_zone: Vec<Name> = next
+            .clusters()
+            .filter(|one| one.config().heeds_zones() && one.localities().len() > 1)
+            .map(|one| Arc::clone(&one.config().name))
+            .collect();
+        for name in by_zone {
+            self.compile_cluster(next, &name, true);
+        }
+    }
+
     fn compiled(&mut self, id: ClusterId, config: Arc<config::Cluster>, before: Option<&Cluster>) -> Cluster {
         let assignment = self.assignment(&config).map(Arc::clone);
-        Cluster::compile(id, config, assignment, before, &self.bell, self.random.bits())
+        let around = Around {
+            bell: &self.bell,
+            neighbourhood: self.neighbourhood.as_ref(),
+            now: self.now,
+            seed: self.random.bits(),
+        };
+        Cluster::compile(id, config, assignment, before, &around)
     }
 
     fn assignment(&self, config: &config::Cluster) -> Option<&Arc<ClusterLoadAssignment>> {

@@ -135,7 +135,7 @@ impl Publisher {
             return;
         }
         let resolved = resolved.into_iter().map(|(cluster, assignment)| (cluster, assignment.map(Arc::new))).collect();
-        let (next, _) = self.compiler.apply(Update { resolved, ..Update::default() });
+        let (next, _) = self.compiler.apply_at(Instant::now().into_std(), Update { resolved, ..Update::default() });
         self.publish(&next);
     }
 
@@ -181,7 +181,8 @@ impl Publisher {
     /// Makes the balancers of clusters again whose hosts' health changed.
     fn made_again(&mut self, mut changed: Vec<Name>) {
         while !changed.is_empty() {
-            let (next, _) = self.compiler.apply(Update { health: changed, ..Update::default() });
+            let (next, _) =
+                self.compiler.apply_at(Instant::now().into_std(), Update { health: changed, ..Update::default() });
             self.view.snapshots.publish(&next);
             tracing::debug!(version = next.version(), workload = self.view.workload, "health in force");
             changed = self.watch.follow(&next);
@@ -209,7 +210,8 @@ impl Publisher {
             batch.remove(name);
         }
         let mut verdicts = batch.finish();
-        let (next, not_compiled) = self.compiler.apply(std::mem::take(&mut verdicts.update));
+        let (next, not_compiled) =
+            self.compiler.apply_at(Instant::now().into_std(), std::mem::take(&mut verdicts.update));
         self.publish(&next);
         for refused in verdicts.refused.iter().chain(&not_compiled) {
             tracing::warn!(version = &*version, "refused, the last good version stays: {refused}");

@@ -6,13 +6,14 @@ use mesh_core::resource::Problem;
 use mesh_core::resource::endpoint::{
     Address, ClusterLoadAssignment, Endpoint, HealthStatus, Locality, LocalityEndpoints,
 };
+use mesh_core::resource::route::FractionalPercent;
 use mesh_proto::envoy::config::core::v3::{self as core, socket_address::PortSpecifier};
 use mesh_proto::envoy::config::endpoint::v3 as pb;
 use pb::lb_endpoint::HostIdentifier;
 use pb::locality_lb_endpoints::LbConfig;
 
 use super::refused::{At, Refused, refuse, unsupported};
-use super::scalar::{known, metadata, number, port};
+use super::scalar::{fraction, known, metadata, number, port};
 
 /// What an address may be, by how the cluster finds its hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,14 +38,38 @@ pub(super) fn load_assignment(
         let at = at.field("policy");
         return Err(refuse(&at.field("drop_overloads"), "more than one category is not allowed"));
     }
+    let at_policy = at.field("policy");
+    let factor = number(policy.overprovisioning_factor);
+    if factor == Some(0) {
+        return Err(refuse(&at_policy.field("overprovisioning_factor"), "must be above 0"));
+    }
+    let drop_overload = match policy.drop_overloads.into_iter().next() {
+        None => None,
+        Some(drop) => drop_overload(&at_policy.field("drop_overloads").index(0), drop)?,
+    };
     let list = at.field("endpoints");
     let localities = message.endpoints.into_iter().enumerate();
     let localities = localities.map(|(index, one)| locality(&list.index(index), one, hosts));
     Ok(ClusterLoadAssignment {
         localities: localities.collect::<Result<_, _>>()?,
         cluster_name: Some(message.cluster_name.into()),
-        overprovisioning_factor: number(policy.overprovisioning_factor),
+        overprovisioning_factor: factor,
+        weighted_priority_health: policy.weighted_priority_health,
+        drop_overload,
     })
+}
+
+/// `None` for one that drops nothing.
+fn drop_overload(
+    at: &At<'_>,
+    message: pb::cluster_load_assignment::policy::DropOverload,
+) -> Result<Option<FractionalPercent>, Refused> {
+    if message.category.is_empty() {
+        return Err(refuse(&at.field("category"), Problem::Missing));
+    }
+    let Some(share) = message.drop_percentage else { return Ok(None) };
+    let share = fraction(&at.field("drop_percentage"), share)?;
+    Ok((share.numerator > 0).then_some(share))
 }
 
 fn locality(at: &At<'_>, message: pb::LocalityLbEndpoints, hosts: Hosts) -> Result<LocalityEndpoints, Refused> {

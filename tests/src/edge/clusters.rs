@@ -24,6 +24,7 @@ pub fn clusters(upstreams: &Upstreams) -> Vec<Given> {
         one("h2up", &[H2UP], http2()),
         one("over", &[UP], limits(json!({ "max_requests": 0 }))),
         one("overp", &[UP], limits(json!({ "max_connections": 0, "max_pending_requests": 0 }))),
+        one("ring", &[UP, UP2], json!({ "lb_policy": "RING_HASH" })),
         one("noretry", &[UP], limits(json!({ "max_retries": 0 }))),
         one(
             "budget",

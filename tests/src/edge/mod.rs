@@ -195,6 +195,12 @@ impl Edge {
         }
     }
 
+    /// The configuration in force, for whoever asks the engine alone.
+    #[must_use]
+    pub const fn snapshots(&self) -> &SnapshotStore {
+        &self.snapshots
+    }
+
     /// Attempts by cluster so far.
     #[must_use]
     pub fn attempts(&self) -> BTreeMap<String, u64> {

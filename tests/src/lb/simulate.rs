@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mesh_core::engine::load_balancing::PickFor;
 use mesh_core::engine::random::Random;
 use mesh_core::resource::cluster::{Cluster, Discovery};
 use mesh_core::resource::endpoint::{Address, ClusterLoadAssignment, Endpoint, HealthStatus};
@@ -36,7 +37,7 @@ impl Simulation {
     /// The number of the next host, from 1; `None` when there is none.
     pub fn pick(&mut self) -> Option<usize> {
         let balancer = self.cluster.balancer();
-        let picked = balancer.pick(&mut self.random, Lane::default())?;
+        let picked = balancer.pick(PickFor::default(), &mut self.random, Lane::default())?;
         let picked = balancer.host(picked)?;
         Some(balancer.hosts().iter().position(|host| Arc::ptr_eq(&host.state, &picked.state))? + 1)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_core::engine::health_check::CheckOutcome;
-use mesh_core::engine::load_balancing::{Health as HostHealth, Host};
+use mesh_core::engine::load_balancing::{Health as HostHealth, Host, PickFor};
 use mesh_core::engine::outlier_detection::Observation;
 use mesh_core::engine::random::Random;
 use mesh_core::resource::cluster::{Cluster, Discovery};
@@ -75,7 +75,7 @@ impl Watched {
     pub fn request(&mut self, ends: impl FnOnce(usize) -> Observation) -> Option<usize> {
         let cluster = Arc::clone(self.compiler.current().cluster_by_name("c")?);
         let balancer = cluster.balancer();
-        let picked = balancer.host(balancer.pick(&mut self.random, Lane::default())?)?;
+        let picked = balancer.host(balancer.pick(PickFor::default(), &mut self.random, Lane::default())?)?;
         let number = balancer.hosts().iter().position(|host| Arc::ptr_eq(&host.state, &picked.state))? + 1;
         cluster.monitor()?.observe(cluster.state(), &picked.state, ends(number));
         self.run();
@@ -133,7 +133,8 @@ impl Watched {
     pub fn picks(&mut self, picks: usize) -> String {
         let Some(cluster) = self.compiler.current().cluster_by_name("c").map(Arc::clone) else { return String::new() };
         let balancer = cluster.balancer();
-        let mut pick = || balancer.host(balancer.pick(&mut self.random, Lane::default())?).map(number);
+        let mut pick =
+            || balancer.host(balancer.pick(PickFor::default(), &mut self.random, Lane::default())?).map(number);
         (0..picks).map(|_| pick().map_or_else(|| "X".to_owned(), |number| number.to_string())).collect()
     }
 

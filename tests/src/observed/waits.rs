@@ -16,7 +16,7 @@ const BY_FILTER: &[(&str, &str)] =
     &[(".jwt_authn.", "filter jwt_authn"), (".rbac.", "filter rbac"), (".ext_authz.", "filter ext_authz")];
 
 /// Clusters that need more.
-const BY_CLUSTER: &[(&str, &str)] = &[("ring", "hash load balancing"), ("tlsbad", "TLS")];
+const BY_CLUSTER: &[(&str, &str)] = &[("tlsbad", "TLS")];
 
 /// What a case waits for; `None` when it can run.
 #[must_use]

@@ -6,6 +6,7 @@
 
 mod balance;
 mod checks;
+mod hash_picks;
 mod health;
 mod later;
 mod outliers;

@@ -1,7 +1,8 @@
-//! Least request over unequal weights: earliest deadline first with weights that shrink under load.
+//! Earliest deadline first with weights that change: under load (least request over unequal weights), and while hosts
+//! warm up (`slow_start`).
 //!
-//! A host's weight is `weight / (active + 1)^bias`, taken when the host is picked. As in Envoy there is one
-//! schedule per worker, here per lane, so that the lock around it is not contended.
+//! A host's weight is taken when it is picked. As in Envoy there is one schedule per worker, here per lane, so that the
+//! lock around it is not contended; for very many hosts there are fewer, so that they do not outweigh the hosts.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -10,63 +11,75 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use crate::engine::random::Random;
 use crate::state::Lane;
 
-pub(super) struct WeightedLeastRequest {
-    weights: Box<[u32]>,
-    bias: f64,
-    lanes: [OnceLock<Mutex<Schedule>>; Lane::COUNT],
+/// Schedules over the same hosts.
+pub(super) struct Deadlines {
+    hosts: u32,
+    schedules: Box<[OnceLock<Mutex<Schedule>>]>,
 }
 
 #[derive(Debug)]
 struct Schedule {
     due: BinaryHeap<Entry>,
-    added: u64,
+    added: u32,
 }
 
 #[derive(Debug)]
 struct Entry {
     deadline: f64,
     /// Ties go to whoever was added first.
-    order: u64,
-    at: usize,
+    order: u32,
+    at: u32,
 }
 
-impl WeightedLeastRequest {
-    pub(super) fn new(weights: Vec<u32>, bias: f64) -> Self {
-        // A negative bias would prefer the busiest host: Envoy treats it as 0.
-        Self { weights: weights.into(), bias: bias.max(0.0), lanes: Default::default() }
+/// How many entries all schedules together may have before there are fewer of them: four for each host.
+const ENTRIES: usize = 1 << 12;
+
+impl Deadlines {
+    pub(super) fn new(hosts: usize) -> Self {
+        let lanes = (ENTRIES / hosts.max(1)).clamp(4, Lane::COUNT);
+        Self {
+            hosts: u32::try_from(hosts).unwrap_or(u32::MAX),
+            schedules: (0..lanes).map(|_| OnceLock::new()).collect(),
+        }
     }
 
-    /// The position of the next host; `active` tells the load of a position.
-    pub(super) fn pick(&self, lane: Lane, random: &mut Random, active: impl Fn(usize) -> u32) -> usize {
-        let schedule = self.lanes[lane.index()].get_or_init(|| Mutex::new(self.fresh(random)));
+    /// The position of the next host; `weight` tells what a position weighs now.
+    pub(super) fn pick(&self, lane: Lane, random: &mut Random, weight: impl Fn(usize) -> f64) -> usize {
+        let schedule = &self.schedules[lane.index() % self.schedules.len()];
+        let schedule = schedule.get_or_init(|| Mutex::new(self.fresh(random, &weight)));
         // A panic cannot leave the schedule half-changed in a way that matters: deadlines stay numbers.
         let mut schedule = schedule.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(next) = schedule.due.pop() else { return 0 };
-        schedule.added += 1;
-        let entry = Entry {
-            deadline: next.deadline + 1.0 / self.effective(next.at, active(next.at)),
-            order: schedule.added,
-            at: next.at,
-        };
-        schedule.due.push(entry);
-        next.at
-    }
-
-    fn effective(&self, at: usize, active: u32) -> f64 {
-        let weight = f64::from(self.weights[at].max(1));
-        let load = f64::from(active) + 1.0;
-        let shrink = if (self.bias - 1.0).abs() < f64::EPSILON { load } else { load.powf(self.bias) };
-        weight / shrink
+        let order = schedule.added.wrapping_add(1);
+        schedule.added = order;
+        let Some(mut next) = schedule.due.peek_mut() else { return 0 };
+        let at = next.at as usize;
+        *next = Entry { deadline: next.deadline + period(weight(at)), order, at: next.at };
+        at
     }
 
     /// All hosts at a random position of their cycle, so that lanes and clients do not align.
-    fn fresh(&self, random: &mut Random) -> Schedule {
-        let entry = |(at, weight): (usize, &u32)| {
-            let period = 1.0 / f64::from((*weight).max(1));
-            Entry { deadline: period * random.fraction(), order: at as u64, at }
-        };
-        Schedule { due: self.weights.iter().enumerate().map(entry).collect(), added: self.weights.len() as u64 }
+    fn fresh(&self, random: &mut Random, weight: &impl Fn(usize) -> f64) -> Schedule {
+        let entry = |at: u32| Entry { deadline: period(weight(at as usize)) * random.fraction(), order: at, at };
+        Schedule { due: (0..self.hosts).map(entry).collect(), added: self.hosts }
     }
+}
+
+/// The time between two turns. Whatever a weight is, time goes on, and never to its end.
+fn period(weight: f64) -> f64 {
+    let period = 1.0 / weight;
+    if period.is_finite() && period > 0.0 { period.min(LONGEST) } else { LONGEST }
+}
+
+/// Longer than any weight needs, and small enough that deadlines still grow by the shortest period beside it.
+const LONGEST: f64 = 1e6;
+
+/// What a host weighs that has so much under way.
+pub(super) fn under_load(weight: u32, active: u32, bias: f64) -> f64 {
+    let weight = f64::from(weight.max(1));
+    let load = f64::from(active) + 1.0;
+    // A negative bias would prefer the busiest host: Envoy treats it as 0.
+    let shrink = if (bias - 1.0).abs() < f64::EPSILON { load } else { load.powf(bias.max(0.0)) };
+    weight / shrink
 }
 
 impl PartialEq for Entry {

@@ -1,23 +1,44 @@
-//! Which host of a cluster takes an attempt: round robin, least request and random, over weighted endpoints.
+//! Which host of a cluster takes an attempt: by turns, load, chance or the request's hash, over weights, priorities,
+//! localities and zones.
 //!
-//! Follows Envoy's load balancers. One level of priority is in use at a time here: the first with a usable
-//! host, and in panic the first with any host. Counts in flight are read from [`crate::state`]; nothing is
-//! locked or allocated per pick, except that unequal weights under least request take an uncontended lock of
-//! the caller's lane (Envoy keeps that schedule per worker thread).
+//! Follows Envoy's load balancers. What can be worked out beforehand is compiled here when hosts or what is known of them
+//! change: the loads of priorities, the turns of weights, the tables of hashes. Counts in flight are read from
+//! [`crate::state`]; nothing is allocated per pick, and nothing locked but, where weights change from pick to pick
+//! (unequal ones under least request, slow start), an uncontended lock of the caller's lane.
+//!
+//! ```text
+//! LoadBalancer ─ Levels (load) ─ per priority and health: Group ─┬ HostSet
+//!              └ one HostSet, where there is nothing to divide    ├ Localities ─ HostSet …
+//!                                                                 └ Zones ────── HostSet …
+//! HostSet: members + policy (turns, least_request, hashed {ring, maglev}, slow_start)
+//! ```
 
+mod hashed;
 mod least_request;
+mod levels;
+mod load;
+mod maglev;
+mod ring;
 mod schedule;
+mod set;
+mod shuffle;
+mod slow_start;
+mod turns;
+mod zone;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
-use self::least_request::WeightedLeastRequest;
-use self::schedule::cycle;
+use self::levels::{Levels, Place};
+use self::set::{Draw, HostSet};
+pub use self::zone::Neighbourhood;
+use crate::engine::hash::RequestHash;
 use crate::engine::random::Random;
-use crate::resource::cluster::LbPolicy;
-use crate::resource::endpoint::{ClusterLoadAssignment, Endpoint, HealthStatus};
-use crate::state::{EndpointState, Finding, Lane, Transport};
+use crate::resource::cluster::Cluster;
+use crate::resource::endpoint::{Address, ClusterLoadAssignment, Endpoint, HealthStatus, Locality};
+use crate::state::{ClusterState, EndpointState, Finding, Lane, Transport};
 
 /// A host that can be picked: the endpoint as configured and what is kept of it.
 #[derive(Clone, Debug)]
@@ -71,101 +92,196 @@ pub struct HostIndex(u32);
 /// The compiled balancer of one cluster.
 pub struct LoadBalancer {
     hosts: Box<[Host]>,
-    /// The hosts in use, as indices; empty when nobody can be picked.
-    eligible: Box<[HostIndex]>,
-    policy: Policy,
+    root: Root,
+    hashes: bool,
+    /// With slow start: when each host became ready, or that it is not.
+    ready: Option<Box<[Ready]>>,
 }
 
-enum Policy {
-    /// Plain turns: `turn` counts up over `order`.
-    Turns {
-        turn: AtomicUsize,
-        order: Box<[HostIndex]>,
-    },
-    Random,
-    LeastRequest {
-        choices: u32,
-        full_scan: bool,
-    },
-    WeightedLeastRequest(Box<WeightedLeastRequest>),
+enum Root {
+    /// One set takes everything.
+    One(HostSet),
+    Levels(Box<Levels>),
+}
+
+/// When a host became ready, for slow start.
+#[derive(Clone, Copy, Debug)]
+enum Ready {
+    /// It fails its checks, or has had none.
+    NotYet,
+    /// At a time that is known, or long ago.
+    Since(Option<Instant>),
+}
+
+/// Hosts that share a priority and a locality, in the order of the assignment.
+#[derive(Clone, Debug)]
+pub struct HostGroup<'a> {
+    /// 0 is used first.
+    pub priority: u32,
+    /// Where they are.
+    pub locality: &'a Locality,
+    /// `load_balancing_weight` of the locality.
+    pub weight: Option<u32>,
+    /// The hosts.
+    pub hosts: Vec<Host>,
+}
+
+/// What a balancer goes by besides its configuration and its hosts.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// `policy.overprovisioning_factor` in percent, by default [`OVERPROVISIONING`].
+    pub overprovisioning_factor: u32,
+    /// `policy.weighted_priority_health`.
+    pub weighted_priority_health: bool,
+    /// What is counted of the cluster.
+    pub state: &'a Arc<ClusterState>,
+    /// Where the caller and its peers are, if that is known: then zones matter.
+    pub neighbourhood: Option<&'a Neighbourhood>,
+    /// The time, if it is known: hosts that are new now warm up.
+    pub now: Option<Instant>,
+    /// The balancer before this one.
+    pub previous: Option<&'a LoadBalancer>,
+    since: &'a [Option<Instant>],
+}
+
+/// `overprovisioning_factor` when nothing is said, in percent.
+pub const OVERPROVISIONING: u32 = 140;
+
+impl<'a> Known<'a> {
+    /// Envoy's defaults, nothing known of the caller, nothing before.
+    #[must_use]
+    pub const fn new(state: &'a Arc<ClusterState>) -> Self {
+        Self {
+            overprovisioning_factor: OVERPROVISIONING,
+            weighted_priority_health: false,
+            state,
+            neighbourhood: None,
+            now: None,
+            previous: None,
+            since: &[],
+        }
+    }
+}
+
+/// What one pick goes by.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PickFor {
+    /// What the request hashes to.
+    pub hash: RequestHash,
+    /// When the request began: for hosts that warm up.
+    pub now: Option<Instant>,
 }
 
 impl LoadBalancer {
-    /// Compiles `hosts` (in the order of the assignment) under `policy`.
-    ///
-    /// `panic_threshold` is in percent: when fewer than this share of the first priority is usable and no
-    /// other priority has a usable host, every host is picked from, whatever its health. `seed` decides
-    /// where turns start, so that many clients do not begin with the same host.
+    /// Compiles `groups` under the policies of `config`. `seed` decides where turns start, so that many clients do not
+    /// begin with the same host.
     #[must_use]
-    pub fn compile(policy: &LbPolicy, panic_threshold: f64, hosts: Vec<PriorityHost>, seed: u64) -> Self {
-        let eligible = eligible(&hosts, panic_threshold);
-        let hosts: Box<[Host]> = hosts.into_iter().map(|one| one.host).collect();
-        let weight = |index: &HostIndex| hosts[index.0 as usize].endpoint.weight.max(1);
-        let weights: Vec<u32> = eligible.iter().map(weight).collect();
-        let equal = weights.windows(2).all(|pair| pair[0] == pair[1]);
+    pub fn compile(config: &Cluster, groups: Vec<HostGroup<'_>>, known: &Known<'_>, seed: u64) -> Self {
+        let mut places = Vec::new();
+        let mut hosts = Vec::new();
+        for group in groups {
+            let place =
+                Place { priority: group.priority, locality: group.locality, weight: group.weight.unwrap_or_default() };
+            places.resize(places.len() + group.hosts.len(), place);
+            hosts.extend(group.hosts);
+        }
+        let ready = config.slow_start.is_some().then(|| ready(&hosts, known));
+        let since: Vec<Option<Instant>> = ready.iter().flatten().map(|one| one.since()).collect();
+        let known = Known { since: &since, ..*known };
         let mut random = Random::from_seed(seed);
-        let policy = match policy {
-            LbPolicy::Random => Policy::Random,
-            LbPolicy::LeastRequest(config) if equal || config.full_scan => {
-                Policy::LeastRequest { choices: config.choice_count.max(2), full_scan: config.full_scan }
-            }
-            LbPolicy::LeastRequest(config) => {
-                Policy::WeightedLeastRequest(Box::new(WeightedLeastRequest::new(weights, config.active_request_bias)))
-            }
-            LbPolicy::RoundRobin if equal => {
-                Policy::Turns { turn: AtomicUsize::new(random.below(eligible.len())), order: eligible.clone() }
-            }
-            LbPolicy::RoundRobin => {
-                let order: Box<[HostIndex]> = cycle(&weights).into_iter().map(|at| eligible[at]).collect();
-                Policy::Turns { turn: AtomicUsize::new(random.below(order.len())), order }
-            }
+        let root = match Levels::compile(config, &hosts, &places, &known, &mut random).into_only() {
+            Ok(set) => Root::One(set),
+            Err(levels) => Root::Levels(Box::new(levels)),
         };
-        Self { hosts, eligible, policy }
+        let mut compiled = Self { hosts: hosts.into(), root, hashes: config.lb_policy.hashes(), ready };
+        if let Some(previous) = known.previous {
+            compiled.go_on_from(previous);
+        }
+        compiled
     }
 
     /// A balancer without hosts.
     #[must_use]
     pub fn empty() -> Self {
-        Self { hosts: Box::default(), eligible: Box::default(), policy: Policy::Random }
+        Self { hosts: Box::default(), root: Root::One(HostSet::nobody()), hashes: false, ready: None }
     }
 
     /// Picks a host, or nobody when none is usable.
-    pub fn pick(&self, random: &mut Random, lane: Lane) -> Option<HostIndex> {
-        if self.eligible.is_empty() {
-            return None;
-        }
-        Some(match &self.policy {
-            Policy::Turns { turn, order } => order[turn.fetch_add(1, Ordering::Relaxed) % order.len()],
-            Policy::Random => self.eligible[random.below(self.eligible.len())],
-            Policy::LeastRequest { full_scan: true, .. } => self.least_of_all(random),
-            Policy::LeastRequest { choices, .. } => self.least_of(*choices, random),
-            Policy::WeightedLeastRequest(schedule) => {
-                self.eligible[schedule.pick(lane, random, |at| self.active(self.eligible[at]))]
-            }
-        })
+    #[inline]
+    pub fn pick(&self, request: PickFor, random: &mut Random, lane: Lane) -> Option<HostIndex> {
+        self.drawn(Draw { hash: self.hash(request, random), again: 0, now: request.now }, random, lane)
     }
 
     /// Picks a host that is `wanted`, drawing at most `attempts` times again; after that the last one drawn is used
     /// (`retry_host_predicate`).
     pub fn pick_wanted(
         &self,
+        request: PickFor,
         attempts: u32,
         mut wanted: impl FnMut(HostIndex, &Host) -> bool,
         random: &mut Random,
         lane: Lane,
     ) -> Option<HostIndex> {
-        let mut picked = self.pick(random, lane)?;
-        for _ in 0..attempts {
-            if self.host(picked).is_some_and(|host| wanted(picked, host)) {
-                break;
-            }
-            picked = self.pick(random, lane)?;
+        self.draws(request, attempts, &mut wanted, random, |draw, random| self.drawn(draw, random, lane))
+    }
+
+    /// As [`Self::pick_wanted`], beside the priorities that `left_out` names (`retry_priority`), unless it names all. A
+    /// policy that hashes does not heed it.
+    pub fn pick_beside(
+        &self,
+        request: PickFor,
+        attempts: u32,
+        mut wanted: impl FnMut(HostIndex, &Host) -> bool,
+        left_out: impl Fn(u32) -> bool,
+        random: &mut Random,
+        lane: Lane,
+    ) -> Option<HostIndex> {
+        self.draws(request, attempts, &mut wanted, random, |draw, random| match &self.root {
+            Root::One(set) => set.pick(&self.hosts, draw, random, lane),
+            Root::Levels(levels) => levels.pick_beside(&left_out, &self.hosts, draw, random, lane),
+        })
+    }
+
+    fn draws(
+        &self,
+        request: PickFor,
+        attempts: u32,
+        wanted: &mut dyn FnMut(HostIndex, &Host) -> bool,
+        random: &mut Random,
+        pick: impl Fn(Draw, &mut Random) -> Option<HostIndex>,
+    ) -> Option<HostIndex> {
+        let mut draw = Draw { hash: self.hash(request, random), again: 0, now: request.now };
+        let mut picked = pick(draw, random)?;
+        while draw.again < attempts && !self.host(picked).is_some_and(|host| wanted(picked, host)) {
+            draw.again += 1;
+            picked = pick(draw, random)?;
         }
         Some(picked)
     }
 
+    #[inline]
+    fn drawn(&self, draw: Draw, random: &mut Random, lane: Lane) -> Option<HostIndex> {
+        match &self.root {
+            Root::One(set) => set.pick(&self.hosts, draw, random, lane),
+            Root::Levels(levels) => levels.pick(&self.hosts, draw, random, lane),
+        }
+    }
+
+    #[inline]
+    fn hash(&self, request: PickFor, random: &mut Random) -> u64 {
+        if self.hashes { request.hash.get().unwrap_or_else(|| random.bits()) } else { 0 }
+    }
+
+    /// Whether hosts are picked by what requests hash to.
+    #[must_use]
+    #[inline]
+    pub const fn hashes(&self) -> bool {
+        self.hashes
+    }
+
     /// The host behind an index of this balancer; `None` for an index of another one.
     #[must_use]
+    #[inline]
     pub fn host(&self, index: HostIndex) -> Option<&Host> {
         self.hosts.get(index.0 as usize)
     }
@@ -178,83 +294,65 @@ impl LoadBalancer {
 
     /// The hosts that can be picked now.
     #[must_use]
-    pub fn eligible(&self) -> &[HostIndex] {
-        &self.eligible
-    }
-
-    fn active(&self, index: HostIndex) -> u32 {
-        self.hosts[index.0 as usize].state.active()
-    }
-
-    /// `choices` draws with replacement; the first drawn stays on a tie.
-    fn least_of(&self, choices: u32, random: &mut Random) -> HostIndex {
-        let mut best = self.eligible[random.below(self.eligible.len())];
-        let mut least = self.active(best);
-        for _ in 1..choices {
-            let other = self.eligible[random.below(self.eligible.len())];
-            let active = self.active(other);
-            if active < least {
-                (best, least) = (other, active);
-            }
+    pub fn eligible(&self) -> Vec<HostIndex> {
+        match &self.root {
+            Root::One(set) => set.members().to_vec(),
+            Root::Levels(levels) => levels.members(),
         }
-        best
     }
 
-    /// The minimum over all hosts; ties are drawn uniformly (reservoir of one).
-    fn least_of_all(&self, random: &mut Random) -> HostIndex {
-        let mut best = self.eligible[0];
-        let mut least = u32::MAX;
-        let mut ties = 0usize;
-        for &index in &self.eligible {
-            let active = self.active(index);
-            if active < least {
-                (best, least, ties) = (index, active, 1);
-            } else if active == least {
-                ties += 1;
-                if random.below(ties) == 0 {
-                    best = index;
-                }
-            }
+    /// Equal turns go on where they were, so that a push does not favour whoever comes first.
+    fn go_on_from(&mut self, previous: &Self) {
+        match (&mut self.root, &previous.root) {
+            (Root::One(set), Root::One(before)) => set.go_on_from(before),
+            (Root::Levels(levels), Root::Levels(before)) => levels.go_on_from(before),
+            _ => {}
         }
-        best
     }
+}
+
+impl Ready {
+    const fn since(self) -> Option<Instant> {
+        match self {
+            Self::NotYet => None,
+            Self::Since(since) => since,
+        }
+    }
+}
+
+/// When hosts became ready: new ones now, those that fail their checks not yet, the others when they did.
+fn ready(hosts: &[Host], known: &Known<'_>) -> Box<[Ready]> {
+    let before: HashMap<&Address, Ready> = known
+        .previous
+        .and_then(|previous| Some((previous, previous.ready.as_ref()?)))
+        .map(|(previous, ready)| {
+            previous.hosts.iter().map(|host| &host.endpoint.address).zip(ready.iter().copied()).collect()
+        })
+        .unwrap_or_default();
+    let of = |host: &Host| {
+        if host.state.is(Finding::CheckFailed) || host.state.is(Finding::Unchecked) {
+            return Ready::NotYet;
+        }
+        match before.get(&host.endpoint.address) {
+            Some(Ready::Since(since)) => Ready::Since(*since),
+            Some(Ready::NotYet) | None => Ready::Since(known.now),
+        }
+    };
+    hosts.iter().map(of).collect()
 }
 
 impl fmt::Debug for LoadBalancer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoadBalancer")
             .field("hosts", &self.hosts.len())
-            .field("eligible", &self.eligible.len())
+            .field("eligible", &self.eligible().len())
             .finish()
     }
-}
-
-/// A host with the priority of its group.
-#[derive(Clone, Debug)]
-pub struct PriorityHost {
-    /// 0 is used first.
-    pub priority: u32,
-    /// The host.
-    pub host: Host,
 }
 
 /// Endpoints of an assignment with their priority, in order.
 pub fn endpoints(assignment: &ClusterLoadAssignment) -> impl Iterator<Item = (u32, &Endpoint)> {
     assignment.localities.iter().flat_map(|group| group.endpoints.iter().map(|endpoint| (group.priority, endpoint)))
-}
-
-fn eligible(hosts: &[PriorityHost], panic_threshold: f64) -> Box<[HostIndex]> {
-    let of = |keep: &dyn Fn(&PriorityHost) -> bool| -> Box<[HostIndex]> {
-        (0u32..).zip(hosts).filter(|(_, one)| keep(one)).map(|(at, _)| HostIndex(at)).collect()
-    };
-    let usable = |one: &PriorityHost| matches!(one.host.health(), Health::Healthy | Health::Degraded);
-    if let Some(level) = hosts.iter().filter(|one| usable(one)).map(|one| one.priority).min() {
-        return of(&|one| one.priority == level && usable(one));
-    }
-    match hosts.iter().map(|one| one.priority).min() {
-        Some(level) if panic_threshold > 0.0 => of(&|one| one.priority == level),
-        _ => Box::default(),
-    }
 }
 
 #[cfg(test)]

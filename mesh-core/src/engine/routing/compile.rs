@@ -7,6 +7,7 @@ use http::HeaderName;
 
 use super::ClusterId;
 use super::condition::Condition;
+use super::hash_policy::CompiledHashPolicy;
 use super::hosts::{Hosts, Taken};
 use super::mirror::Mirror;
 use super::overrides::{FilterOverrides, Words};
@@ -18,7 +19,7 @@ use super::table::{self, RouteTable};
 use super::weighted::{BadTotal, Weights};
 use crate::engine::header_mutation::steps;
 use crate::engine::headers::HeaderChanges;
-use crate::engine::matcher::{HeaderKey, HeaderMatch, Rewrite};
+use crate::engine::matcher::{HeaderKey, HeaderMatch};
 use crate::engine::rate_limit::{RateLimits, RouteRateLimits};
 use crate::engine::retry::Retry;
 use crate::engine::timeout::RouteTimeouts;
@@ -26,8 +27,8 @@ use crate::resource::header_mutation::HeaderMutations;
 use crate::resource::metadata::{Metadata, Value};
 use crate::resource::retry::RetryPolicy;
 use crate::resource::route::{
-    ClusterSpecifier, DirectResponse, Forward, HashPolicy, HashSpecifier, MirrorPolicy, PerFilterConfig, Route,
-    RouteAction, RouteConfiguration, VirtualHost, WeightedClusters,
+    ClusterSpecifier, DirectResponse, Forward, MirrorPolicy, PerFilterConfig, Route, RouteAction, RouteConfiguration,
+    VirtualHost, WeightedClusters,
 };
 use crate::resource::{FieldPath, Invalid, Name, Problem, ResourceKind, ResourceName};
 
@@ -272,9 +273,10 @@ impl<'c> Compiler<'c> {
             Some(policy) => Some(self.retry(policy, &at.field("retry_policy"))?),
             None => host.retry.clone(),
         };
-        for (number, policy) in forward.hash_policy.iter().enumerate() {
-            judge_hash_policy(policy).map_err(|problem| (at.field("hash_policy").index(number), problem))?;
-        }
+        let hash_policy = forward.hash_policy.iter().enumerate().map(|(number, policy)| {
+            CompiledHashPolicy::compile(policy).map_err(|problem| (at.field("hash_policy").index(number), problem))
+        });
+        let hash_policy = hash_policy.collect::<Result<_, _>>()?;
         Ok(Forwarding {
             targets,
             cluster_not_found: status,
@@ -285,7 +287,7 @@ impl<'c> Compiler<'c> {
             retry,
             retry_policy: forward.retry_policy.as_ref().or(host.config.retry_policy.as_ref()).cloned(),
             hedge_policy: forward.hedge_policy.or(host.config.hedge_policy),
-            hash_policy: forward.hash_policy.clone().into(),
+            hash_policy,
             mirrors: self.mirrors(&forward.mirror_policies, host, at)?,
             priority: forward.priority,
             upgrades: forward.upgrade_configs.clone().into(),
@@ -461,20 +463,6 @@ const fn timeouts(forward: &Forward) -> RouteTimeouts {
             grpc_timeout_header_offset: stream.grpc_timeout_header_offset,
             ..RouteTimeouts::UNSET
         },
-    }
-}
-
-/// A hash policy is compiled by the load balancer; what can be wrong with it is known here.
-fn judge_hash_policy(policy: &HashPolicy) -> Result<(), Problem> {
-    let named = |name: &str| if name.is_empty() { Err(Problem::Missing) } else { Ok(()) };
-    match &policy.specifier {
-        HashSpecifier::Header { name, regex_rewrite } => {
-            HeaderKey::parse(name)?;
-            regex_rewrite.as_ref().map_or(Ok(()), |rewrite| Rewrite::compile(rewrite).map(drop))
-        }
-        HashSpecifier::Cookie { name, .. } => named(name),
-        HashSpecifier::QueryParameter(name) | HashSpecifier::FilterState(name) => named(name),
-        HashSpecifier::SourceIp => Ok(()),
     }
 }
 

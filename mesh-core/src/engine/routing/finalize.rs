@@ -98,6 +98,7 @@ impl RouteTable {
         let entry = self.entry(decision).and_then(|entry| entry.response_changes.as_ref());
         entry.is_none()
             && self.route(decision).response_changes.is_empty()
+            && !self.route(decision).makes_cookies()
             && !self.virtual_host(decision.virtual_host).is_some_and(|host| host.include_attempt_count_in_response)
     }
 
@@ -140,12 +141,14 @@ impl RouteTable {
         }
     }
 
-    /// Whether a response header is made of the request's (`%REQ()%`), whose head must be kept then.
+    /// Whether a response header is made of the request's (`%REQ()%`), or of what it hashes to: its head must be kept
+    /// then.
     #[must_use]
     pub fn response_reads_request(&self, decision: RouteDecision) -> bool {
         let entry = self.entry(decision).and_then(|entry| entry.response_changes.as_ref());
         entry.is_some_and(HeaderChanges::reads_request)
             || self.route(decision).response_changes.iter().any(|changes| changes.reads_request())
+            || self.route(decision).makes_cookies()
     }
 
     /// The cluster's name for `%UPSTREAM_CLUSTER%`. Copied only when the request names the cluster itself.

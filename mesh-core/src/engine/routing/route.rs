@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::uri::Authority;
 
 use super::ClusterId;
+use super::hash_policy::CompiledHashPolicy;
 use super::mirror::Mirror;
 use super::redirect::CompiledRedirect;
 use super::rewrite::{CompiledHostRewrite, CompiledPathRewrite};
@@ -19,7 +20,7 @@ use crate::engine::timeout::RouteTimeouts;
 use crate::resource::Name;
 use crate::resource::metadata::Metadata;
 use crate::resource::retry::RetryPolicy;
-use crate::resource::route::{HashPolicy, HedgePolicy, RoutingPriority, UpgradeConfig};
+use crate::resource::route::{HedgePolicy, RoutingPriority, UpgradeConfig};
 
 /// A route, ready for the request path. What configuration leaves to the virtual host is already filled in.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ pub struct Forwarding {
     pub(super) retry: Option<Arc<Retry>>,
     pub(super) retry_policy: Option<Arc<RetryPolicy>>,
     pub(super) hedge_policy: Option<HedgePolicy>,
-    pub(super) hash_policy: Box<[HashPolicy]>,
+    pub(super) hash_policy: Box<[CompiledHashPolicy]>,
     pub(super) mirrors: Box<[Mirror]>,
     pub(super) priority: RoutingPriority,
     pub(super) upgrades: Box<[UpgradeConfig]>,
@@ -167,8 +168,14 @@ impl CompiledRoute {
 
     /// What consistent-hashing load balancers hash.
     #[must_use]
-    pub fn hash_policy(&self) -> &[HashPolicy] {
+    #[inline]
+    pub fn hash_policy(&self) -> &[CompiledHashPolicy] {
         self.forwarding().map_or(&[], |forwarding| &forwarding.hash_policy)
+    }
+
+    /// Whether a response may bring the caller a cookie to be known by.
+    pub(super) fn makes_cookies(&self) -> bool {
+        self.hash_policy().iter().any(CompiledHashPolicy::makes_cookies)
     }
 
     /// Which circuit breaker thresholds count.

@@ -318,6 +318,8 @@ pub enum HashSpecifier {
         ttl: Option<Duration>,
         /// Path of a made cookie; empty is none.
         path: String,
+        /// Further attributes of a made cookie; one without a value is empty.
+        attributes: Vec<(String, String)>,
     },
     /// `connection_properties.source_ip`.
     SourceIp,

@@ -4,6 +4,7 @@
 //! Where only some endpoints ask for it (`transport_socket_matches`, what istiod sends for auto mTLS), the cluster
 //! is kept together with the rule, and those endpoints get no traffic.
 
+mod balancing;
 mod breakers;
 mod discovery;
 mod health_check;
@@ -44,7 +45,7 @@ pub(super) fn cluster(cx: &mut Context, at: &At<'_>, message: pb::Cluster) -> Re
     if let Some(timeout) = duration(&at.field("connect_timeout"), message.connect_timeout)? {
         cluster.connect_timeout = timeout;
     }
-    cluster.lb_policy = lb_policy::lb_policy(cx, at, &message)?;
+    lb_policy::lb_policy(cx, at, &message)?.put_into(&mut cluster);
     // Envoy compares whole percents.
     cluster.healthy_panic_threshold = panic.map_or(cluster.healthy_panic_threshold, f64::round);
     if let Some(window) =

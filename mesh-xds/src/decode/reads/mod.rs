@@ -199,7 +199,8 @@ const ROUTES: &[Row] = &[
         &["header", "cookie", "connection_properties", "query_parameter", "filter_state", "terminal"],
     ),
     ("envoy.config.route.v3.RouteAction.HashPolicy.Header", &["header_name", "regex_rewrite"]),
-    ("envoy.config.route.v3.RouteAction.HashPolicy.Cookie", &["name", "ttl", "path"]),
+    ("envoy.config.route.v3.RouteAction.HashPolicy.Cookie", &["name", "ttl", "path", "attributes"]),
+    ("envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute", &["name", "value"]),
     ("envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties", &["source_ip"]),
     ("envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter", &["name"]),
     ("envoy.config.route.v3.RouteAction.HashPolicy.FilterState", &["key"]),
@@ -493,6 +494,9 @@ const CLUSTERS: &[Row] = &[
             "dns_refresh_rate",
             "dns_lookup_family",
             "least_request_lb_config",
+            "round_robin_lb_config",
+            "ring_hash_lb_config",
+            "maglev_lb_config",
             "common_lb_config",
             "outlier_detection",
             "health_checks",
@@ -507,10 +511,32 @@ const CLUSTERS: &[Row] = &[
     ),
     ("envoy.config.cluster.v3.Cluster.TransportSocketMatch", &["name", "match", "transport_socket"]),
     ("envoy.config.cluster.v3.Cluster.EdsClusterConfig", &["eds_config", "service_name"]),
-    ("envoy.config.cluster.v3.Cluster.LeastRequestLbConfig", &["choice_count", "active_request_bias"]),
+    (
+        "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig",
+        &["choice_count", "active_request_bias", "slow_start_config"],
+    ),
+    ("envoy.config.cluster.v3.Cluster.RoundRobinLbConfig", &["slow_start_config"]),
+    ("envoy.config.cluster.v3.Cluster.SlowStartConfig", &["slow_start_window", "aggression", "min_weight_percent"]),
+    ("envoy.config.cluster.v3.Cluster.RingHashLbConfig", &["minimum_ring_size", "maximum_ring_size", "hash_function"]),
+    ("envoy.config.cluster.v3.Cluster.MaglevLbConfig", &["table_size"]),
+    (
+        "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig",
+        &["routing_enabled", "min_cluster_size", "fail_traffic_on_panic"],
+    ),
+    (
+        "envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig",
+        &["use_hostname_for_hashing", "hash_balance_factor"],
+    ),
     (
         "envoy.config.cluster.v3.Cluster.CommonLbConfig",
-        &["healthy_panic_threshold", "update_merge_window", "ignore_new_hosts_until_first_hc"],
+        &[
+            "healthy_panic_threshold",
+            "zone_aware_lb_config",
+            "locality_weighted_lb_config",
+            "consistent_hashing_lb_config",
+            "update_merge_window",
+            "ignore_new_hosts_until_first_hc",
+        ],
     ),
     (
         "envoy.config.cluster.v3.OutlierDetection",
@@ -590,7 +616,53 @@ const CLUSTERS: &[Row] = &[
     ("envoy.config.cluster.v3.UpstreamConnectionOptions", &["tcp_keepalive"]),
     (
         "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
-        &["choice_count", "active_request_bias", "enable_full_scan", "selection_method"],
+        &[
+            "choice_count",
+            "active_request_bias",
+            "enable_full_scan",
+            "selection_method",
+            "slow_start_config",
+            "locality_lb_config",
+        ],
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
+        &["slow_start_config", "locality_lb_config"],
+    ),
+    ("envoy.extensions.load_balancing_policies.random.v3.Random", &["locality_lb_config"]),
+    (
+        "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash",
+        &[
+            "hash_function",
+            "minimum_ring_size",
+            "maximum_ring_size",
+            "consistent_hashing_lb_config",
+            "locality_weighted_lb_config",
+        ],
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.maglev.v3.Maglev",
+        &["table_size", "consistent_hashing_lb_config", "locality_weighted_lb_config"],
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig",
+        &["use_hostname_for_hashing", "hash_balance_factor"],
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig",
+        &["slow_start_window", "aggression", "min_weight_percent"],
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig",
+        &["zone_aware_lb_config", "locality_weighted_lb_config"],
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig",
+        &["routing_enabled", "min_cluster_size", "fail_traffic_on_panic", "force_local_zone", "locality_basis"],
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone",
+        &["min_size"],
     ),
     ("envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality", &["endpoint_picking_policy"]),
     (
@@ -609,6 +681,11 @@ const CLUSTERS: &[Row] = &[
 
 const ENDPOINTS: &[Row] = &[
     ("envoy.config.endpoint.v3.ClusterLoadAssignment", &["cluster_name", "endpoints", "policy"]),
+    (
+        "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy",
+        &["drop_overloads", "overprovisioning_factor", "weighted_priority_health"],
+    ),
+    ("envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload", &["category", "drop_percentage"]),
     (
         "envoy.config.endpoint.v3.LocalityLbEndpoints",
         &["locality", "lb_endpoints", "load_balancing_weight", "priority"],

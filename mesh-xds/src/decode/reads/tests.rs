@@ -134,7 +134,6 @@ const REMARKS: &[&str] = &[
     "RuntimeDouble.runtime_key is not in force",
     "HttpProtocolOptions\"].http_filters[0]: the codec needs no filter",
     "transport_socket_matches[0].transport_socket: TLS towards upstreams is not there yet",
-    "endpoint_picking_policy: the weights of localities are not in force",
 ];
 
 /// Fields that are decoded ahead of their use. Nothing acts on them, so whoever sets one is told.
@@ -145,7 +144,6 @@ const AHEAD: &[&str] = &[
     "HttpConnectionManager.request_timeout",
     "HttpProtocolOptions.max_stream_duration",
     "Thresholds.max_connection_pools",
-    "Policy.overprovisioning_factor",
 ];
 
 #[test]

@@ -36,6 +36,11 @@ fn specifier(
             name: cookie.name.clone(),
             ttl: duration(&at.field("cookie").field("ttl"), cookie.ttl)?,
             path: cookie.path.clone(),
+            attributes: cookie
+                .attributes
+                .iter()
+                .map(|attribute| (attribute.name.clone(), attribute.value.clone()))
+                .collect(),
         },
         Some(PolicySpecifier::ConnectionProperties(properties)) => {
             if !properties.source_ip {
