@@ -5,6 +5,7 @@
 //! work alone, with a fixed policy, around any service of `http::Request`.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that unwraps names its own failure"))]
 
+mod accept;
 pub mod body;
 pub mod edge;
 mod effect;

@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use tower_service::Service;
 
 use super::body::EdgeBody;
-use super::connection::accepted;
 use super::tunnel::Tunnel;
+use crate::accept::accepted;
 use crate::body::LocalOr;
 use crate::error::Error;
 use crate::outbound::route::{self, Route, lane};

@@ -5,7 +5,6 @@
 //! on what the outbound stack takes. Nothing is terminated but HTTP: a listener with TLS is refused when it is decoded.
 
 mod body;
-mod connection;
 mod entry;
 mod serve;
 mod tunnel;

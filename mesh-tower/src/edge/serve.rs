@@ -5,17 +5,15 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use mesh_core::resource::Name;
 use mesh_core::resource::listener::HttpConnectionManager;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::connection::facts;
 use super::entry::{Entry, scope};
+use crate::accept;
 use crate::outbound::Outbound;
 use crate::outbound::route::lane;
 
@@ -45,47 +43,17 @@ pub async fn serve(
     options: EdgeOptions,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let local = tcp.local_addr()?;
-    let graceful = GracefulShutdown::new();
+    let EdgeOptions { listener, node, drain_timeout } = options;
+    // Ends upgraded connections once everything has drained.
     let (_open, open) = watch::channel(());
-    let mut connections = tokio::task::JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        let (stream, remote) = tokio::select! {
-            () = &mut shutdown => break,
-            // Finished connections are reaped as they end, so that the set is as long as what is open.
-            Some(_) = connections.join_next() => continue,
-            accepted = tcp.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of descriptors, or a peer that is gone already: the port must survive either.
-                    tracing::warn!(%error, %local, "accept failed");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            },
+    accept::serve(tcp, drain_timeout, shutdown, |connection| {
+        let Some(scope) = scope(&stack.pin(lane()), &listener, &connection) else {
+            tracing::debug!(local = ?connection.local, remote = ?connection.remote, "connection closed: no filter chain takes it");
+            return None;
         };
-        let connection = facts(&stream, remote, local);
-        let Some(scope) = scope(&stack.pin(lane()), &options.listener, &connection) else {
-            tracing::debug!(%local, %remote, "connection closed: no filter chain takes it");
-            continue;
-        };
-        let entry = Entry::new(&stack, options.listener.clone(), options.node, connection, open.clone());
-        let server = server(&scope.manager);
-        let served = server.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(entry));
-        let served = graceful.watch(served.into_owned());
-        connections.spawn(async move {
-            if let Err(error) = served.await {
-                tracing::debug!(%error, "connection of a listener ended");
-            }
-        });
-    }
-    drop(tcp);
-    if tokio::time::timeout(options.drain_timeout, graceful.shutdown()).await.is_err() {
-        tracing::warn!(%local, "drain timeout: connections are cut off");
-    }
-    connections.shutdown().await;
-    Ok(())
+        Some((server(&scope.manager), Entry::new(&stack, listener.clone(), node, connection, open.clone())))
+    })
+    .await
 }
 
 /// A server with the limits of a connection manager.

@@ -22,13 +22,14 @@ use mesh_core::engine::local_reply::LocalReply;
 use mesh_core::exchange::filters::{FilterExit, FilterOutcome};
 use mesh_core::exchange::inbound::{Entered, Received};
 use mesh_core::exchange::{Answered, Origin, Responder};
-use mesh_core::snapshot::{AcceptedConnection, Pin as SnapshotPin, SnapshotStore};
+use mesh_core::snapshot::{Pin as SnapshotPin, SnapshotStore};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
 
 pub use self::serve::{ServeOptions, serve};
 
+use crate::accept::accepted;
 use crate::body::{FilteredBody, LocalOr, RequestBody};
 use crate::effect::Pending;
 use crate::error::BoxError;
@@ -81,14 +82,6 @@ pub(crate) fn cover(pin: &SnapshotPin, connection: &ConnectionFacts) -> Cover {
         Some(_) => Cover::Chain,
         None => Cover::Refused,
     }
-}
-
-fn accepted(connection: &ConnectionFacts) -> Option<AcceptedConnection<'_>> {
-    let (transport_protocol, server_name) = match &connection.tls {
-        Some(tls) => ("tls", tls.server_name.as_str()),
-        None => ("raw_buffer", ""),
-    };
-    Some(AcceptedConnection { local: connection.local?, transport_protocol, application_protocols: &[], server_name })
 }
 
 impl<S, B, RB> Service<Request<B>> for Inbound<S>

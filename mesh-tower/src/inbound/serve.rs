@@ -2,24 +2,21 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use mesh_core::engine::facts::ConnectionFacts;
 use mesh_core::snapshot::SnapshotStore;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tower_service::Service;
 
 use super::{Cover, Inbound, cover};
+use crate::accept;
 use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::outbound::route::lane;
@@ -76,74 +73,33 @@ where
     RB: Body<Data = Bytes> + Send + 'static,
     RB::Error: Into<BoxError>,
 {
-    let local = listener.local_addr()?;
-    let graceful = GracefulShutdown::new();
-    let mut connections = tokio::task::JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        let (stream, remote) = tokio::select! {
-            () = &mut shutdown => break,
-            // Finished connections are reaped as they end, so that the set is as long as what is open.
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of descriptors, or a peer that is gone already: the port must survive either.
-                    tracing::warn!(%error, %local, "accept failed");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            },
-        };
-        if let Some(connection) = admit(&stream, remote, local, &options) {
-            let inbound =
-                Inbound::new(service.clone(), options.snapshots.clone(), connection, options.allow_unconfigured_ports);
-            let mut builder = auto::Builder::new(TokioExecutor::new());
-            builder.http1().timer(TokioTimer::new()).header_read_timeout(options.header_read_timeout);
-            builder.http2().timer(TokioTimer::new()).max_concurrent_streams(options.max_concurrent_streams);
-            let served =
-                builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(inbound));
-            let served = graceful.watch(served.into_owned());
-            connections.spawn(async move {
-                if let Err(error) = served.await {
-                    tracing::debug!(%error, "inbound connection ended");
-                }
-            });
+    let ServeOptions { snapshots, allow_unconfigured_ports, drain_timeout, .. } = options;
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(options.header_read_timeout);
+    server.http2().timer(TokioTimer::new()).max_concurrent_streams(options.max_concurrent_streams);
+    accept::serve(listener, drain_timeout, shutdown, move |connection| {
+        if !admits(&snapshots, &connection, allow_unconfigured_ports) {
+            return None;
         }
-    }
-    drop(listener);
-    if tokio::time::timeout(options.drain_timeout, graceful.shutdown()).await.is_err() {
-        tracing::warn!(%local, "drain timeout: connections are cut off");
-    }
-    connections.shutdown().await;
-    Ok(())
+        let inbound = Inbound::new(service.clone(), snapshots.clone(), connection, allow_unconfigured_ports);
+        Some((server.clone(), inbound))
+    })
+    .await
 }
 
-/// The facts of a connection that may be served; `None` closes it.
-fn admit(
-    stream: &TcpStream,
-    remote: SocketAddr,
-    local: SocketAddr,
-    options: &ServeOptions,
-) -> Option<Arc<ConnectionFacts>> {
-    let _ = stream.set_nodelay(true);
-    let connection = ConnectionFacts {
-        remote: Some(remote),
-        local: stream.local_addr().ok().or(Some(local)),
-        protocol: "",
-        tls: None,
-    };
-    match cover(&options.snapshots.pin(lane()), &connection) {
-        Cover::Chain => {}
-        Cover::Unconfigured if options.allow_unconfigured_ports => {}
+/// Whether a connection may be served; else it is closed.
+fn admits(snapshots: &SnapshotStore, connection: &ConnectionFacts, allow_unconfigured: bool) -> bool {
+    let (local, remote) = (connection.local, connection.remote);
+    match cover(&snapshots.pin(lane()), connection) {
+        Cover::Chain => true,
+        Cover::Unconfigured if allow_unconfigured => true,
         Cover::Unconfigured => {
-            tracing::warn!(%local, "connection closed: no inbound configuration has arrived for this port");
-            return None;
+            tracing::warn!(?local, "connection closed: no inbound configuration has arrived for this port");
+            false
         }
         Cover::Refused => {
-            tracing::debug!(%local, %remote, "connection closed: no filter chain takes it");
-            return None;
+            tracing::debug!(?local, ?remote, "connection closed: no filter chain takes it");
+            false
         }
     }
-    Some(Arc::new(connection))
 }
