@@ -75,7 +75,9 @@ pub use mesh_tower::{BoxError, Error};
 
 /// Single layers of the request path, each for use around any service: see `mesh_tower`.
 pub mod layer {
-    pub use mesh_tower::{BalanceLayer, CircuitBreakerLayer, FiltersLayer, RetryLayer, RouteLayer, TimeoutLayer};
+    pub use mesh_tower::{
+        BalanceLayer, CircuitBreakerLayer, FiltersLayer, RateLimitLayer, RetryLayer, RouteLayer, TimeoutLayer,
+    };
 }
 
 pub use mesh_core;

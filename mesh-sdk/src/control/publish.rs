@@ -52,10 +52,11 @@ impl Publisher {
         bell: Bell,
         view: Arc<View>,
     ) -> Self {
+        let compiler = Compiler::new(fastrand::u64(..)).with_compat(compat).with_bell(bell);
         Self {
             proxy,
             mesh,
-            compiler: Compiler::new(fastrand::u64(..)).with_compat(compat).with_bell(bell),
+            compiler: compiler.with_service_cluster(view.workload.as_str()),
             watch: Watch::new(),
             checker: Checker::default(),
             view,

@@ -10,8 +10,20 @@ use super::*;
 use crate::engine::facts::ConnectionFacts;
 use crate::engine::filter::{DynamicMetadata, RequestNotes, RouteConfigs};
 use crate::engine::random::Random;
+use crate::exchange::Accepted;
+use crate::exchange::filters::FilterOutcome;
+use crate::resource::cluster::{Cluster, Discovery};
+use crate::resource::endpoint::ClusterLoadAssignment;
+use crate::resource::filter::FilterConfig;
 use crate::resource::filter::{Algorithm, Charge as ChargeConfig, Function, QuotaOverride, QuotaRoute};
+use crate::resource::listener::{
+    ChainHandler, Direction, FilterChain, FilterChainMatch, HttpConnectionManager, HttpFilter as Entry, Listener,
+    ListenerAddress,
+};
 use crate::resource::matcher::{StringMatcher, StringPattern};
+use crate::resource::metadata::Metadata;
+use crate::resource::route::{Forward, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
+use crate::snapshot::{Change, Compiler, SnapshotStore, Update};
 use crate::state::Lane;
 
 fn limit(max_amount: u64) -> QuotaLimit {
@@ -181,4 +193,67 @@ fn a_bad_setting_is_refused_with_its_path() {
         let refused = Quota::compile(&Config { charges: vec![bad] }, &"f".into(), &mut Registry::default());
         assert_eq!(refused.unwrap_err().0.as_str(), expected);
     }
+}
+
+/// A listener with these quotas; its route's timeout makes one differ from another.
+fn listener(quotas: Config, timeout: u64) -> Listener {
+    let forward = Forward { timeout: Some(Duration::from_secs(timeout)), ..Forward::to("up") };
+    let route = Route::new(RouteMatch::prefix("/"), RouteAction::Forward(Box::new(forward)));
+    let host =
+        VirtualHost { name: "all".into(), domains: vec!["*".into()], routes: vec![route], ..VirtualHost::default() };
+    let routes = RouteConfiguration { name: "r".into(), virtual_hosts: vec![host], ..RouteConfiguration::default() };
+    let mut manager = HttpConnectionManager::inline(Arc::new(routes));
+    let config = FilterConfig::Quota(Box::new(quotas));
+    manager.http_filters = vec![Entry { name: "quota".into(), disabled: false, config }];
+    Listener {
+        name: "l".into(),
+        address: Some(ListenerAddress { ip: [0, 0, 0, 0].into(), port: 80 }),
+        direction: Direction::Outbound,
+        use_original_dst: false,
+        filter_chains: vec![FilterChain {
+            name: "c".into(),
+            matches: FilterChainMatch::default(),
+            handler: ChainHandler::Http(Arc::new(manager)),
+            transport_socket: false,
+        }],
+        default_filter_chain: None,
+        api_listener: None,
+        metadata: Metadata::new(),
+    }
+}
+
+#[test]
+fn windows_outlive_every_push_that_leaves_their_limit_alone() {
+    let up = Cluster::new("up", Discovery::Static(ClusterLoadAssignment::default()));
+    let (mut compiler, now) = (Compiler::new(1), Instant::now());
+    let store = SnapshotStore::new(Arc::clone(compiler.current()));
+    let mut push = |quotas: Vec<ChargeConfig>, timeout| {
+        let (next, refused) = compiler.apply(Update {
+            clusters: vec![Change::Set(Arc::new(up.clone()))],
+            listeners: vec![Change::Set(Arc::new(listener(Config { charges: quotas }, timeout)))],
+            ..Update::default()
+        });
+        assert!(refused.is_empty(), "{refused:?}");
+        store.publish(&next);
+    };
+    let passed = |tries: u64| {
+        let pass = |seed: &u64| {
+            let request = Request::get("/").header("host", "a.test").body(()).unwrap();
+            let pin = store.pin(Lane::default());
+            let routed = Accepted::new(request, pin, Lane::default(), *seed, now).route().unwrap();
+            matches!(routed.filter(now), FilterOutcome::Forward(..))
+        };
+        (0..tries).filter(pass).count()
+    };
+    let other = || charge(vec![to(QuotaLimit { name: "other".into(), ..limit(1_000) })]);
+    push(vec![charge(vec![to(limit(500))])], 0);
+    assert_eq!(passed(300), 300);
+    for number in 1..=1_000 {
+        // Every other push changes the filter itself, too: a quota beside this one comes and goes.
+        let beside = if number % 2 == 0 { vec![] } else { vec![other()] };
+        push([vec![charge(vec![to(limit(500))])], beside].concat(), number);
+    }
+    assert_eq!(passed(300), 200);
+    push(vec![charge(vec![to(limit(501))])], 0);
+    assert_eq!(passed(600), 501, "another limit begins anew");
 }
