@@ -87,7 +87,7 @@ where
 fn facts(stream: &TcpStream, remote: SocketAddr, local: SocketAddr) -> Arc<ConnectionFacts> {
     let _ = stream.set_nodelay(true);
     let local = stream.local_addr().ok().or(Some(local));
-    Arc::new(ConnectionFacts { remote: Some(remote), local, protocol: "", tls: None })
+    Arc::new(ConnectionFacts { remote: Some(remote), local, protocol: "", tls: None, slots: Some(Arc::default()) })
 }
 
 /// A connection as filter chains match it.

@@ -161,11 +161,6 @@ fn a_local_rate_limit_that_cannot_hold_refuses_the_listener_with_its_path() {
             "is required",
         ),
         (
-            json!({ "local_rate_limit_per_downstream_connection": true }),
-            "local_rate_limit_per_downstream_connection".to_owned(),
-            "a bucket for each connection is not supported",
-        ),
-        (
             json!({ "local_cluster_rate_limit": {} }),
             "local_cluster_rate_limit".to_owned(),
             "there is no local cluster to share the tokens with",

@@ -100,7 +100,7 @@ impl Actual {
         Ok(Self {
             request,
             response,
-            connection: ConnectionFacts { remote: loopback, local: loopback, protocol: "HTTP/1.1", tls },
+            connection: ConnectionFacts { remote: loopback, local: loopback, protocol: "HTTP/1.1", tls, slots: None },
             metadata: input.dynamic_metadata.clone(),
             cluster: String::new(),
             virtual_cluster: String::new(),

@@ -1,6 +1,9 @@
 //! What is known of a request when it is decided upon: borrowed, never copied.
 
+use std::any::Any;
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header, request};
@@ -110,6 +113,38 @@ pub struct ConnectionFacts {
     pub protocol: &'static str,
     /// TLS facts, when the connection is TLS.
     pub tls: Option<TlsFacts>,
+    /// What filters keep for as long as the connection lives; `None` for a request made in this process.
+    pub slots: Option<Arc<ConnectionSlots>>,
+}
+
+/// What filters keep of one connection, each under a key of its own.
+#[derive(Default)]
+pub struct ConnectionSlots(Mutex<Vec<Slot>>);
+
+/// A key, and what is kept under it.
+type Slot = (Arc<()>, Arc<dyn Any + Send + Sync>);
+
+impl ConnectionSlots {
+    /// What is kept under a key, which is that very `Arc`; made when it is asked for first.
+    pub fn of<T: Send + Sync + 'static>(&self, key: &Arc<()>, make: impl FnOnce() -> Arc<T>) -> Arc<T> {
+        // What a panic left behind is whole: no step of a change can panic.
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = slots.iter().find(|(known, _)| Arc::ptr_eq(known, key));
+        if let Some(kept) = known.and_then(|(_, kept)| Arc::clone(kept).downcast().ok()) {
+            return kept;
+        }
+        // Keys that nobody else holds are those of filters that are gone.
+        slots.retain(|(known, _)| Arc::strong_count(known) > 1);
+        let made = make();
+        slots.push((Arc::clone(key), Arc::clone(&made) as _));
+        made
+    }
+}
+
+impl fmt::Debug for ConnectionSlots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionSlots").finish_non_exhaustive()
+    }
 }
 
 /// What the TLS handshake told.

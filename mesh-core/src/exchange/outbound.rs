@@ -498,7 +498,8 @@ pub(super) fn facts_of<'a, B>(
 
 /// The connection of a request made in this process.
 /// The connection of a request that came by none.
-pub(super) static IN_PROCESS: ConnectionFacts = ConnectionFacts { remote: None, local: None, protocol: "", tls: None };
+pub(super) static IN_PROCESS: ConnectionFacts =
+    ConnectionFacts { remote: None, local: None, protocol: "", tls: None, slots: None };
 
 /// The connection manager that serves a port: the general one, unless only a more specific one knows the host.
 fn best_scope<'a, B>(pin: &'a Pin, request: &Request<B>, port: u16) -> Option<&'a HttpScope> {

@@ -83,7 +83,7 @@ pub(super) const fn in_process(version: Version) -> ConnectionFacts {
         Version::HTTP_2 => "HTTP/2",
         _ => "",
     };
-    ConnectionFacts { remote: None, local: None, protocol, tls: None }
+    ConnectionFacts { remote: None, local: None, protocol, tls: None, slots: None }
 }
 
 impl Responder {

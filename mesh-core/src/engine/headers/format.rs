@@ -113,6 +113,7 @@ mod tests {
             local: Some("[::1]:80".parse().unwrap()),
             protocol: "HTTP/1.1",
             tls: Some(tls),
+            slots: None,
         };
         let inner =
             Value::Struct([("k".to_owned(), Value::Number(3.0)), ("t".to_owned(), Value::Text("v\"".into()))].into());

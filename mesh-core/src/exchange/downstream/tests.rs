@@ -28,7 +28,7 @@ fn edge(set: impl FnOnce(&mut DownstreamOptions)) -> Arc<HttpConnectionManager> 
 
 fn connection(peer: &str) -> Arc<ConnectionFacts> {
     let (peer, local) = (format!("{peer}:4000").parse().ok(), "10.9.9.9:8080".parse().ok());
-    Arc::new(ConnectionFacts { remote: peer, local, protocol: "HTTP/1.1", tls: None })
+    Arc::new(ConnectionFacts { remote: peer, local, protocol: "HTTP/1.1", tls: None, slots: None })
 }
 
 /// A request with these headers, as it goes on; who called; and whether it may override its route.

@@ -33,6 +33,9 @@ pub struct LocalRateLimit {
     pub retry_after: bool,
     /// Whether rate limits of the virtual host count beside those of the route.
     pub virtual_host_limits: VirtualHostLimits,
+    /// `local_rate_limit_per_downstream_connection`: each connection has buckets of its own. Requests made in this process have
+    /// none, and share theirs.
+    pub per_connection: bool,
     /// `always_consume_default_token_bucket`, default `true`: a request that a descriptor took draws on the default
     /// bucket as well.
     pub always_consume_default: bool,
@@ -68,6 +71,7 @@ impl Default for LocalRateLimit {
             x_ratelimit_headers: false,
             retry_after: false,
             virtual_host_limits: VirtualHostLimits::Override,
+            per_connection: false,
             always_consume_default: true,
             resource_exhausted: false,
             rate_limits: Vec::new(),

@@ -13,7 +13,7 @@ use mesh_proto::envoy::extensions::filters::http::local_ratelimit::v3 as pb;
 use super::super::extension::Extension;
 use super::super::headers::additions;
 use super::super::rate_limit::{Place, rate_limits, token_bucket};
-use super::super::refused::{At, Refused, refuse, unsupported};
+use super::super::refused::{At, Refused, refuse};
 use super::super::scalar::{flag_or, known, number, runtime_fraction, status};
 
 pub(super) fn config(at: &At<'_>, config: &Extension<'_>) -> Result<Box<LocalRateLimit>, Refused> {
@@ -63,6 +63,7 @@ pub(super) fn config(at: &At<'_>, config: &Extension<'_>) -> Result<Box<LocalRat
             VhRateLimitsOptions::Include => VirtualHostLimits::Include,
             VhRateLimitsOptions::Ignore => VirtualHostLimits::Ignore,
         },
+        per_connection: message.local_rate_limit_per_downstream_connection,
         always_consume_default: flag_or(message.always_consume_default_token_bucket, true),
         resource_exhausted: message.rate_limited_as_resource_exhausted,
         rate_limits: rate_limits(&at.field("rate_limits"), &message.rate_limits, Place::Filter)?,
@@ -72,10 +73,6 @@ pub(super) fn config(at: &At<'_>, config: &Extension<'_>) -> Result<Box<LocalRat
 }
 
 fn refuse_other_scopes(at: &At<'_>, message: &pb::LocalRateLimit) -> Result<(), Refused> {
-    if message.local_rate_limit_per_downstream_connection {
-        let at = at.field("local_rate_limit_per_downstream_connection");
-        return Err(unsupported(&at, "a bucket for each connection"));
-    }
     if message.local_cluster_rate_limit.is_some() {
         return Err(refuse(
             &at.field("local_cluster_rate_limit"),

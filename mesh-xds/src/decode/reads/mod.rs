@@ -407,6 +407,7 @@ const FILTERS: &[Row] = &[
             "response_headers_to_add",
             "descriptors",
             "stage",
+            "local_rate_limit_per_downstream_connection",
             "enable_x_ratelimit_headers",
             "vh_rate_limits",
             "always_consume_default_token_bucket",

@@ -210,6 +210,7 @@ fn listener(quotas: Config, timeout: u64) -> Listener {
         address: Some(ListenerAddress { ip: [0, 0, 0, 0].into(), port: 80 }),
         direction: Direction::Outbound,
         use_original_dst: false,
+        bind_to_port: true,
         filter_chains: vec![FilterChain {
             name: "c".into(),
             matches: FilterChainMatch::default(),

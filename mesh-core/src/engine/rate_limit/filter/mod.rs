@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::action::{ActionCx, RateLimits};
 use super::bucket::TokenBucket;
 use super::counts::{Count, Counts};
-use super::descriptor::Descriptors;
+use super::descriptor::{Descriptor, Descriptors};
 use super::limiter::{Drawn, Limiter};
 use crate::engine::filter::{FilterStep, HttpFilter, RequestCx, ResponseCx, RouteConfig};
 use crate::engine::headers::{Change, FormatContext, HeaderChanges};
@@ -34,6 +34,8 @@ pub struct RouteLimit(Box<Limit>);
 #[derive(Debug)]
 struct Limit {
     limiter: Limiter,
+    /// Connections have buckets of their own, made of this, under this key.
+    per_connection: Option<(Arc<()>, Box<Config>)>,
     enabled: FractionalPercent,
     enforced: FractionalPercent,
     status: StatusCode,
@@ -134,6 +136,7 @@ impl Limit {
         }
         Ok(Self {
             limiter: Limiter::compile(config, at)?,
+            per_connection: config.per_connection.then(|| (Arc::default(), Box::new(config.clone()))),
             enabled: config.filter_enabled,
             enforced: config.filter_enforced,
             status: if config.status.as_u16() < 400 { StatusCode::TOO_MANY_REQUESTS } else { config.status },
@@ -157,8 +160,7 @@ impl Limit {
             return FilterStep::Continue;
         }
         self.counts.add(cx.lane, Count::Enabled);
-        let drawn =
-            if self.limiter.has_descriptors() { self.describe_and_draw(cx) } else { self.limiter.draw(&[], cx.now) };
+        let drawn = if self.limiter.has_descriptors() { self.describe_and_draw(cx) } else { self.draw(&[], cx) };
         let refused = self.judge(&drawn, cx);
         if drawn.x_ratelimit_headers.unwrap_or(self.x_ratelimit_headers)
             && let Some(bucket) = drawn.bucket
@@ -226,7 +228,18 @@ impl Limit {
                 limits.virtual_host.describe(stage, &action, &mut descriptors);
             }
         }
-        self.limiter.draw(&descriptors, cx.now)
+        self.draw(&descriptors, cx)
+    }
+
+    fn draw(&self, descriptors: &[Descriptor<'_>], cx: &RequestCx<'_>) -> Drawn {
+        if let (Some((key, config)), Some(slots)) = (&self.per_connection, &cx.connection.slots) {
+            // It compiled when the filter was made.
+            let made = || Arc::new(Limiter::compile(config, &FieldPath::root()).ok());
+            if let Some(limiter) = &*slots.of(key, made) {
+                return limiter.draw(descriptors, cx.now);
+            }
+        }
+        self.limiter.draw(descriptors, cx.now)
     }
 }
 

@@ -350,3 +350,41 @@ fn a_bad_setting_is_refused_with_its_path() {
         assert_eq!(LocalRateLimit::compile(&config, &"f".into()).unwrap_err().0.as_str(), expected);
     }
 }
+
+#[test]
+fn each_connection_may_have_buckets_of_its_own() {
+    use crate::engine::facts::{ConnectionFacts, ConnectionSlots};
+    let compile = |per_connection| {
+        let config = Config { per_connection, ..Config::new(tokens(1)) };
+        LocalRateLimit::compile(&config, &FieldPath::root()).unwrap()
+    };
+    let (filter, other, shared) = (compile(true), compile(true), compile(false));
+    let connection =
+        || ConnectionFacts { slots: Some(Arc::<ConnectionSlots>::default()), ..ConnectionFacts::default() };
+    let now = Instant::now();
+    let passes = |filter: &LocalRateLimit, connection: &ConnectionFacts| {
+        let (mut head, ()) = Request::get("/").body(()).unwrap().into_parts();
+        let mut notes = crate::engine::filter::RequestNotes::default();
+        let step = filter.on_request(&mut RequestCx {
+            head: &mut head,
+            connection,
+            dynamic_metadata: &mut crate::engine::filter::DynamicMetadata::new(),
+            route: None,
+            route_configs: crate::engine::filter::RouteConfigs::default(),
+            service_cluster: "",
+            grpc: false,
+            flags: &mut crate::engine::local_reply::ResponseFlags::NONE.clone(),
+            notes: notes.of(0),
+            now,
+            lane: Lane::default(),
+            random: &mut crate::engine::random::Random::from_seed(1),
+        });
+        matches!(step, FilterStep::Continue)
+    };
+    let (first, second, in_process) = (connection(), connection(), ConnectionFacts::default());
+    assert!(passes(&filter, &first) && !passes(&filter, &first) && !passes(&filter, &first.clone()));
+    assert!(passes(&filter, &second) && !passes(&filter, &second));
+    assert!(passes(&other, &first) && !passes(&other, &first), "another filter has its own");
+    assert!(passes(&filter, &in_process) && !passes(&filter, &in_process));
+    assert!(passes(&shared, &first) && !passes(&shared, &second));
+}
