@@ -144,8 +144,10 @@ impl Scale {
     }
 
     fn units(self, time: Duration) -> u64 {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).saturating_mul(self.times);
-        if self.by == 1 { nanos } else { nanos / self.by }
+        // In 64 bits: 128 cost more than all the rest.
+        let nanos = time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into());
+        let units = nanos.saturating_mul(self.times);
+        if self.by == 1 { units } else { units / self.by }
     }
 
     fn time(self, units: u64) -> Duration {

@@ -16,4 +16,4 @@ pub use self::bucket::TokenBucket;
 pub use self::counts::{Count, Counts};
 pub use self::descriptor::{Descriptor, Descriptors, Entry, Text};
 pub use self::filter::{LocalRateLimit, RouteLimit};
-pub use self::limiter::{Drawn, Limiter};
+pub use self::limiter::{Drawn, Held, Limiter};

@@ -75,7 +75,7 @@ impl RateLimits {
     pub fn describe<'a>(&'a self, stage: Option<u32>, cx: &ActionCx<'a>, out: &mut Descriptors<'a>) {
         let counts = |one: &&Policy| !one.disabled && stage.is_none_or(|stage| stage == one.stage);
         for policy in self.0.iter().filter(counts) {
-            out.extend(policy.describe(cx));
+            policy.describe(cx, out);
         }
     }
 }
@@ -101,16 +101,24 @@ impl Policy {
         })
     }
 
-    fn describe<'a>(&'a self, cx: &ActionCx<'a>) -> Option<Descriptor<'a>> {
-        let mut entries = SmallVec::new();
+    /// In place: a descriptor is large, and moving it costs more than describing.
+    fn describe<'a>(&'a self, cx: &ActionCx<'a>, out: &mut Descriptors<'a>) {
+        out.push(Descriptor {
+            entries: SmallVec::new(),
+            hits: self.hits,
+            x_ratelimit_headers: self.x_ratelimit_headers,
+        });
+        let Some(descriptor) = out.last_mut() else { return };
         for action in &self.actions {
             match action.entry(cx) {
-                Made::Entry(entry) => entries.push(entry),
+                Made::Entry(entry) => descriptor.entries.push(entry),
                 Made::Left => {}
-                Made::Nothing => return None,
+                Made::Nothing => {
+                    out.pop();
+                    return;
+                }
             }
         }
-        Some(Descriptor { entries, hits: self.hits, x_ratelimit_headers: self.x_ratelimit_headers })
     }
 }
 
@@ -238,6 +246,7 @@ impl Action {
         })
     }
 
+    #[inline]
     fn entry<'a>(&'a self, cx: &ActionCx<'a>) -> Made<'a> {
         let remote = || cx.facts.connection.remote.map(|remote| remote.ip().to_canonical());
         let found = |skip: bool, entry: Option<Entry<'a>>| match entry {

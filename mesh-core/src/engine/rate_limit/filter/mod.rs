@@ -163,14 +163,14 @@ impl Limit {
         let drawn = if self.limiter.has_descriptors() { self.describe_and_draw(cx) } else { self.draw(&[], cx) };
         let refused = self.judge(&drawn, cx);
         if drawn.x_ratelimit_headers.unwrap_or(self.x_ratelimit_headers)
-            && let Some(bucket) = drawn.bucket
+            && let Some(bucket) = &drawn.bucket
         {
-            cx.notes.put(Told(bucket));
+            cx.notes.put(Told(Arc::clone(bucket.get())));
         }
         refused.map_or(FilterStep::Continue, FilterStep::Reply)
     }
 
-    fn judge(&self, drawn: &Drawn, cx: &mut RequestCx<'_>) -> Option<Box<LocalReply>> {
+    fn judge(&self, drawn: &Drawn<'_>, cx: &mut RequestCx<'_>) -> Option<Box<LocalReply>> {
         if drawn.allowed {
             self.counts.add(cx.lane, Count::Ok);
             return None;
@@ -196,14 +196,14 @@ impl Limit {
             && self.status == StatusCode::TOO_MANY_REQUESTS
             && let Some(bucket) = &drawn.bucket
         {
-            let seconds = HeaderValue::from(ceil_seconds(bucket, cx.now).max(1));
+            let seconds = HeaderValue::from(ceil_seconds(bucket.get(), cx.now).max(1));
             reply.headers.entry(RETRY_AFTER).or_insert(seconds);
         }
         Some(Box::new(reply))
     }
 
     #[inline(never)]
-    fn describe_and_draw(&self, cx: &RequestCx<'_>) -> Drawn {
+    fn describe_and_draw(&self, cx: &RequestCx<'_>) -> Drawn<'_> {
         let facts = cx.facts();
         let none = Metadata::new();
         let action = ActionCx {
@@ -231,12 +231,12 @@ impl Limit {
         self.draw(&descriptors, cx)
     }
 
-    fn draw(&self, descriptors: &[Descriptor<'_>], cx: &RequestCx<'_>) -> Drawn {
+    fn draw(&self, descriptors: &[Descriptor<'_>], cx: &RequestCx<'_>) -> Drawn<'_> {
         if let (Some((key, config)), Some(slots)) = (&self.per_connection, &cx.connection.slots) {
             // It compiled when the filter was made.
             let made = || Arc::new(Limiter::compile(config, &FieldPath::root()).ok());
             if let Some(limiter) = &*slots.of(key, made) {
-                return limiter.draw(descriptors, cx.now);
+                return limiter.draw(descriptors, cx.now).into_owned();
             }
         }
         self.limiter.draw(descriptors, cx.now)

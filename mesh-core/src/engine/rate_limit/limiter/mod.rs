@@ -21,8 +21,7 @@ use std::time::Duration;
 pub struct Limiter {
     default: Option<Arc<TokenBucket>>,
     always_consume_default: bool,
-    /// By the hash of their entries.
-    fixed: Box<[(u64, Fixed)]>,
+    fixed: Table,
     wildcards: Box<[Wildcard]>,
 }
 
@@ -35,13 +34,13 @@ struct Fixed {
 
 /// What became of a request.
 #[derive(Debug)]
-pub struct Drawn {
+pub struct Drawn<'l> {
     /// Whether it got all tokens it needed.
     pub allowed: bool,
     /// The bucket had none, but only counts.
     pub shadow: bool,
     /// The bucket that decided: the one that refused, else the first descriptor's, else the default.
-    pub bucket: Option<Arc<TokenBucket>>,
+    pub bucket: Option<Held<'l>>,
     /// Whether the response tells its state; `None` leaves it to the filter.
     pub x_ratelimit_headers: Option<bool>,
 }
@@ -54,8 +53,12 @@ struct Match<'l> {
     headers: Option<bool>,
 }
 
-enum Held<'l> {
+/// A bucket: the limiter's own, or one that it may give up meanwhile.
+#[derive(Clone, Debug)]
+pub enum Held<'l> {
+    /// Of a descriptor whose values are given, or the default one.
     Fixed(&'l Arc<TokenBucket>),
+    /// Of an open descriptor.
     Dynamic(Arc<TokenBucket>),
 }
 
@@ -104,11 +107,10 @@ impl Limiter {
                 fixed.push((hash(bytes), Fixed::new(one)));
             }
         }
-        fixed.sort_by_key(|(hash, _)| *hash);
         Ok(Self {
             default: config.token_bucket.map(|bucket| Arc::new(TokenBucket::new(bucket))),
             always_consume_default: config.always_consume_default,
-            fixed: fixed.into(),
+            fixed: Table::new(fixed),
             wildcards: wildcards.into(),
         })
     }
@@ -120,9 +122,11 @@ impl Limiter {
     }
 
     /// Draws the tokens of a request.
-    pub fn draw(&self, descriptors: &[Descriptor<'_>], now: Instant) -> Drawn {
+    pub fn draw(&self, descriptors: &[Descriptor<'_>], now: Instant) -> Drawn<'_> {
         let mut matches: SmallVec<[Match<'_>; 4]> = descriptors.iter().filter_map(|one| self.find(one)).collect();
-        matches.sort_by(|a, b| a.bucket.get().fill_rate().total_cmp(&b.bucket.get().fill_rate()));
+        if matches.len() > 1 {
+            matches.sort_by(|a, b| a.bucket.get().fill_rate().total_cmp(&b.bucket.get().fill_rate()));
+        }
         for one in &matches {
             let took = match one.hits {
                 Hits::Take(tokens) => one.bucket.get().take(tokens, now),
@@ -135,7 +139,7 @@ impl Limiter {
                 return Drawn {
                     allowed: false,
                     shadow: one.shadow,
-                    bucket: Some(Arc::clone(one.bucket.get())),
+                    bucket: Some(one.bucket.clone()),
                     x_ratelimit_headers: one.headers,
                 };
             }
@@ -146,14 +150,14 @@ impl Limiter {
         {
             let allowed = default.take(1, now);
             if !allowed || first.is_none() {
-                let bucket = Some(Arc::clone(default));
+                let bucket = Some(Held::Fixed(default));
                 return Drawn { allowed, shadow: false, bucket, x_ratelimit_headers: None };
             }
         }
         Drawn {
             allowed: true,
             shadow: false,
-            bucket: first.map(|one| Arc::clone(one.bucket.get())),
+            bucket: first.map(|one| one.bucket.clone()),
             x_ratelimit_headers: first.and_then(|one| one.headers),
         }
     }
@@ -165,15 +169,56 @@ impl Limiter {
             |bucket, shadow| Match { bucket, shadow, hits: descriptor.hits, headers: descriptor.x_ratelimit_headers };
         if !self.fixed.is_empty() {
             let hash = hash(entries.iter().map(|entry| (entry.key.as_bytes(), entry.value.bytes())));
-            let first = self.fixed.partition_point(|(known, _)| *known < hash);
-            let same = self.fixed[first..].iter().take_while(|(known, _)| *known == hash);
-            if let Some((_, one)) = { same }.find(|(_, one)| one.is_for(descriptor)) {
+            if let Some(one) = self.fixed.find(hash, descriptor) {
                 return Some(found(Held::Fixed(&one.bucket), one.shadow));
             }
         }
         let open = self.wildcards.iter().find(|one| one.is_for(descriptor))?;
         Some(found(Held::Dynamic(open.bucket(descriptor)), open.shadow()))
     }
+}
+
+/// Descriptors by the hash of their entries: a table at most half full, searched from where the hash says.
+#[derive(Debug)]
+struct Table {
+    slots: Box<[Option<(u64, Fixed)>]>,
+}
+
+impl Table {
+    fn new(list: Vec<(u64, Fixed)>) -> Self {
+        let room = if list.is_empty() { 0 } else { (list.len() * 2).next_power_of_two() };
+        let mut slots: Box<[Option<(u64, Fixed)>]> = (0..room).map(|_| None).collect();
+        for (hash, one) in list {
+            let mut at = place(hash, room);
+            while slots[at].is_some() {
+                at = (at + 1) & (room - 1);
+            }
+            slots[at] = Some((hash, one));
+        }
+        Self { slots }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// There is an empty slot, so that this ends.
+    fn find(&self, hash: u64, descriptor: &Descriptor<'_>) -> Option<&Fixed> {
+        let mut at = place(hash, self.slots.len());
+        while let Some((known, one)) = self.slots.get(at)? {
+            if *known == hash && one.is_for(descriptor) {
+                return Some(one);
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+        None
+    }
+}
+
+/// Where in a table of so many slots, a power of two, a hash is looked for first.
+#[allow(clippy::cast_possible_truncation, reason = "only the lower bits are wanted")]
+const fn place(hash: u64, room: usize) -> usize {
+    hash as usize & room.saturating_sub(1)
 }
 
 impl Fixed {
@@ -196,8 +241,23 @@ impl Fixed {
     }
 }
 
+impl Drawn<'_> {
+    /// For longer than the limiter may live.
+    #[must_use]
+    pub fn into_owned(self) -> Drawn<'static> {
+        Drawn {
+            allowed: self.allowed,
+            shadow: self.shadow,
+            bucket: self.bucket.map(|bucket| Held::Dynamic(Arc::clone(bucket.get()))),
+            x_ratelimit_headers: self.x_ratelimit_headers,
+        }
+    }
+}
+
 impl Held<'_> {
-    const fn get(&self) -> &Arc<TokenBucket> {
+    /// The bucket.
+    #[must_use]
+    pub const fn get(&self) -> &Arc<TokenBucket> {
         match self {
             Self::Fixed(bucket) => bucket,
             Self::Dynamic(bucket) => bucket,

@@ -32,7 +32,7 @@ fn says<'a>(entries: &[(&'a str, &'a str)]) -> Descriptor<'a> {
 #[test]
 fn a_descriptor_takes_from_its_bucket_and_from_the_default_one() {
     let (limiter, now) = (limiter(Some(tokens(100)), vec![of(&[("u", "bob")], tokens(1))]), Instant::now());
-    let left = |drawn: &Drawn| drawn.bucket.as_ref().map(|one| (one.max_tokens(), one.remaining(now)));
+    let left = |drawn: &Drawn<'_>| drawn.bucket.as_ref().map(|one| (one.get().max_tokens(), one.get().remaining(now)));
     let first = limiter.draw(&[says(&[("u", "bob")])], now);
     assert!(first.allowed && left(&first) == Some((1, 0)));
     let refused = limiter.draw(&[says(&[("u", "bob")])], now);
@@ -68,7 +68,7 @@ fn the_slowest_bucket_is_asked_first_and_a_refusal_draws_on_no_other() {
     let both = [says(&[("fast", "1")]), says(&[("slow", "1")])];
     assert!(limiter.draw(&both, now).allowed && !limiter.draw(&both, now).allowed);
     let fast = limiter.draw(&[says(&[("fast", "1")])], now);
-    assert_eq!(fast.bucket.map(|one| one.remaining(now)), Some(8), "the refused request took none of it");
+    assert_eq!(fast.bucket.map(|one| one.get().remaining(now)), Some(8), "the refused request took none of it");
 }
 
 #[test]
