@@ -14,8 +14,12 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Request, Uri, header};
 use mesh_core::engine::routing::path::{self, Prepared};
+use mesh_core::exchange::filters::FilterOutcome;
+use mesh_core::exchange::{Accepted, Unpicked};
+use mesh_core::resource::endpoint::Address;
 use mesh_core::snapshot::health::Health;
 use mesh_core::snapshot::{Cluster, Compiler, RequestCompat, SnapshotStore, Update};
+use mesh_core::state::Lane;
 use mesh_istio::Lowered;
 use mesh_proto::prost::Message;
 use mesh_proto::type_url::{CLUSTER, CLUSTER_LOAD_ASSIGNMENT, LISTENER, ROUTE_CONFIGURATION};
@@ -164,7 +168,36 @@ impl Edge {
     /// A cluster in force.
     #[must_use]
     pub fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
-        self.snapshots.pin(mesh_core::state::Lane::default()).cluster_by_name(name).map(Arc::clone)
+        self.snapshots.pin(Lane::default()).cluster_by_name(name).map(Arc::clone)
+    }
+
+    /// The address of the host that a request's first try picks; nothing is sent.
+    ///
+    /// # Errors
+    /// Why there is none.
+    ///
+    /// # Panics
+    /// When the request is answered before a host is picked.
+    pub fn pick_host(&self, request: Request<()>, seed: u64) -> Result<Address, Unpicked> {
+        let (now, lane) = (Instant::now(), Lane::default());
+        let accepted = Accepted::new(request, self.snapshots.pin(lane), lane, seed, now);
+        let Ok(routed) = accepted.route() else { panic!("the request has no route") };
+        let FilterOutcome::Forward(filtered, _) = routed.filter(now) else { panic!("a filter answers the request") };
+        let (head, body, mut plan) = filtered.into_parts();
+        let picked = plan.attempt(Request::from_parts(head, body), None).pick()?;
+        let host = picked.target().host().ok_or(Unpicked::NoHealthyHost)?;
+        Ok(host.endpoint.address.clone())
+    }
+
+    /// The port of [`Self::pick_host`].
+    ///
+    /// # Errors
+    /// As there; a host with another kind of address is none.
+    pub fn pick(&self, request: Request<()>, seed: u64) -> Result<u16, Unpicked> {
+        match self.pick_host(request, seed)? {
+            Address::Socket(address) => Ok(address.port()),
+            _ => Err(Unpicked::NoHealthyHost),
+        }
     }
 
     /// Sends a request through the whole stack and reads its response to the end.
@@ -187,7 +220,7 @@ impl Edge {
     /// What the judge of paths answers to a path as it was sent; `None` when it lets the path pass.
     #[must_use]
     pub fn judge_path(&self, path_and_query: &str) -> Option<Answer> {
-        let snapshot = self.snapshots.pin(mesh_core::state::Lane::default());
+        let snapshot = self.snapshots.pin(Lane::default());
         let (_, scope) = snapshot.outbound(0);
         match path::prepare(path_and_query, scope?.manager.path) {
             Prepared::Reply(reply) => Some(Answer::local(*reply)),
@@ -204,7 +237,7 @@ impl Edge {
     /// Attempts by cluster so far.
     #[must_use]
     pub fn attempts(&self) -> BTreeMap<String, u64> {
-        let snapshot = self.snapshots.pin(mesh_core::state::Lane::default());
+        let snapshot = self.snapshots.pin(Lane::default());
         snapshot
             .clusters()
             .map(|cluster| (cluster.config().name.to_string(), cluster.state().counts().requests))

@@ -1,15 +1,10 @@
 //! The host that a real Envoy picked for each key, and ours: the whole way from the configuration's JSON to the host.
 
-use std::time::Instant;
-
 use http::{HeaderName, HeaderValue, Request};
-use mesh_core::exchange::Accepted;
-use mesh_core::exchange::filters::FilterOutcome;
-use mesh_core::resource::endpoint::Address;
-use mesh_core::state::Lane;
 use mesh_proto::type_url::CLUSTER;
 use mesh_tests::data;
 use mesh_tests::edge::{Edge, Given, listener};
+use mesh_tests::lb::Case;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -78,16 +73,35 @@ fn pick(edge: &Edge, recorded: &Recorded, seed: u64) -> Option<u16> {
     for (name, value) in &recorded.headers {
         request = request.header(HeaderName::from_bytes(name.as_bytes()).unwrap(), latin1(value));
     }
-    let now = Instant::now();
-    let lane = Lane::default();
-    let accepted = Accepted::new(request.body(()).unwrap(), edge.snapshots().pin(lane), lane, seed, now);
-    let FilterOutcome::Forward(filtered, _) = accepted.route().ok()?.filter(now) else { return None };
-    let (head, body, mut plan) = filtered.into_parts();
-    let picked = plan.attempt(Request::from_parts(head, body), None).pick().ok()?;
-    match picked.target().host()?.endpoint.address {
-        Address::Socket(address) => Some(address.port()),
-        _ => None,
-    }
+    edge.pick(request.body(()).unwrap(), seed).ok()
+}
+
+/// Each key's host, as far as the recording lists them.
+pub(super) fn keys(case: &Case) -> Vec<String> {
+    let config = &case.cluster_config;
+    let weight = |weight: &Value| u32::try_from(weight.as_u64().unwrap()).unwrap();
+    let endpoint = |(address, given): (&String, &Value)| RecordedEndpoint {
+        address: address.clone(),
+        weight: Some(weight(given)),
+    };
+    let scenario = Scenario {
+        name: case.name.clone(),
+        lb: json!({ "lb_policy": config["lb"], "maglev_lb_config": { "table_size": config["table_size"] } }),
+        hash_policy: json!([{ "header": { "header_name": "x-key" } }]),
+        endpoints: config["endpoints"].as_object().unwrap().iter().map(endpoint).collect(),
+        requests: Vec::new(),
+    };
+    let edge = scenario.edge();
+    let host = |key: &str| {
+        let request = Request::get("http://a.test/").header("x-key", key).body(()).unwrap();
+        edge.pick_host(request, 0).unwrap().to_string()
+    };
+    let listed = case.observed["key_to_host"].as_object().unwrap();
+    let differs = |(key, recorded): (&String, &Value)| {
+        let ours = host(key);
+        (Some(ours.as_str()) != recorded.as_str()).then(|| format!("{key}: Envoy {recorded}, ours {ours}"))
+    };
+    listed.iter().filter_map(differs).collect()
 }
 
 #[tokio::test]

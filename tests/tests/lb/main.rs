@@ -10,6 +10,7 @@ mod hash_picks;
 mod health;
 mod later;
 mod outliers;
+mod shares;
 
 use mesh_tests::{data, lb};
 
