@@ -94,13 +94,15 @@ fn request() -> Request<()> {
 fn decide(store: &SnapshotStore, request: Request<()>, lane: Lane, seed: u64, now: Instant) -> Request<()> {
     let accepted = Accepted::new(request, store.pin(lane), lane, seed, now);
     let Ok(routed) = accepted.route() else { panic!("the request has a route") };
-    let FilterOutcome::Forward(filtered, exit) = routed.filter(now) else { panic!("every filter lets it pass") };
+    let FilterOutcome::Forward(filtered, ref mut exit) = routed.filter(now) else {
+        panic!("every filter lets it pass")
+    };
     let (head, body, mut plan) = filtered.into_parts();
     let attempt = plan.attempt(Request::from_parts(head, body), None);
     let Ok(Ok((sendable, load))) = attempt.pick().map(|picked| picked.admit()) else { panic!("there are hosts") };
     let headers = HeaderMap::new();
     sendable.target.report(&Outcome::Response { status: StatusCode::OK, headers: &headers });
-    if let Some(mut exit) = exit {
+    if let Some(exit) = exit {
         exit.on_response(Response::new(()), None, now);
     }
     drop(load);

@@ -522,6 +522,7 @@ fn best_scope<'a, B>(pin: &'a Pin, request: &Request<B>, port: u16) -> Option<&'
 }
 
 /// Tells the upstream how long it has of the time that is `left`.
+#[inline]
 pub(super) fn send_deadline(headers: &mut HeaderMap, timeouts: &Timeouts, left: Option<Duration>, silent: bool) {
     let Some(expected) = timeouts.expected(left) else { return };
     if !silent {

@@ -54,8 +54,7 @@ pub(super) type KeptHead = Arc<OnceLock<Request<()>>>;
 /// Where the head of a request is to be kept, if a response header of its route prints something of it.
 #[inline]
 pub(super) fn place_for_head(table: &Table, decision: RouteDecision) -> Option<KeptHead> {
-    let routes = &table.routes;
-    (!routes.leaves_response(decision) && routes.response_reads_request(decision)).then(KeptHead::default)
+    table.routes.response_reads_request(decision).then(KeptHead::default)
 }
 
 /// Keeps the head of a request where there is a place for it. The first one kept stays.

@@ -209,6 +209,16 @@ impl LoadBalancer {
     /// Picks a host, or nobody when none is usable.
     #[inline]
     pub fn pick(&self, request: PickFor, random: &mut Random, lane: Lane) -> Option<HostIndex> {
+        let plain = match &self.root {
+            Root::One(set) => set.pick_plain(&self.hosts, random),
+            Root::Levels(_) => None,
+        };
+        plain.or_else(|| self.pick_by(request, random, lane))
+    }
+
+    /// Where something of the request matters, or there is more than one set of hosts.
+    #[inline(never)]
+    fn pick_by(&self, request: PickFor, random: &mut Random, lane: Lane) -> Option<HostIndex> {
         self.drawn(Draw { hash: self.hash(request, random), again: 0, now: request.now }, random, lane)
     }
 

@@ -120,11 +120,19 @@ impl HostSet {
         Self { members: Box::default(), policy: Policy::Random }
     }
 
+    /// By a policy to which nothing of the request matters; `None` for any other, and when there is nobody.
     #[inline]
-    pub(super) fn pick(&self, hosts: &[Host], draw: Draw, random: &mut Random, lane: Lane) -> Option<HostIndex> {
+    pub(super) fn pick_plain(&self, hosts: &[Host], random: &mut Random) -> Option<HostIndex> {
         match &self.policy {
             Policy::Turns(turns) => self.members.get(turns.next()).copied(),
             Policy::LeastRequest { full_scan: false, choices } => self.least_of(*choices, hosts, random),
+            _ => None,
+        }
+    }
+
+    pub(super) fn pick(&self, hosts: &[Host], draw: Draw, random: &mut Random, lane: Lane) -> Option<HostIndex> {
+        match &self.policy {
+            Policy::Turns(_) | Policy::LeastRequest { full_scan: false, .. } => self.pick_plain(hosts, random),
             Policy::Hashed(hashed) => hashed.pick(draw.hash, draw.again, hosts),
             _ => self.pick_seldom(hosts, draw, random, lane),
         }

@@ -13,7 +13,7 @@ use super::mirror::Mirror;
 use super::overrides::{FilterOverrides, Words};
 use super::redirect::CompiledRedirect;
 use super::rewrite::{self, CompiledHostRewrite, CompiledPathRewrite};
-use super::route::{Action, ClusterRef, CompiledRoute, Entry, Forwarding, Targets};
+use super::route::{Action, ClusterRef, CompiledRoute, Effects, Entry, Forwarding, Targets};
 use super::scan::Index;
 use super::table::{self, RouteTable};
 use super::weighted::{BadTotal, Weights};
@@ -209,7 +209,7 @@ impl<'c> Compiler<'c> {
             RouteAction::DirectResponse(direct) => self.direct_response(direct, &at.field("direct_response"))?,
             RouteAction::NonForwarding => Action::NonForwarding,
         };
-        let order = |pick: fn(&Level) -> &Option<Arc<HeaderChanges>>| {
+        let order = |pick: fn(&Level) -> &Option<Arc<HeaderChanges>>| -> Box<[_]> {
             let levels = if self.config.most_specific_header_mutations_wins {
                 [shared, &host.changes, &changes]
             } else {
@@ -217,13 +217,15 @@ impl<'c> Compiler<'c> {
             };
             levels.into_iter().filter_map(|level| pick(level).clone()).collect()
         };
+        let (request_changes, response_changes) = (order(|level| &level.request), order(|level| &level.response));
         Ok(CompiledRoute {
+            effects: Effects::of(&action, &request_changes, &response_changes),
             name: Arc::clone(&route.name),
             virtual_host: Arc::clone(&host.config.name),
             action,
             metadata: route.metadata.clone(),
-            request_changes: order(|level| &level.request),
-            response_changes: order(|level| &level.response),
+            request_changes,
+            response_changes,
             overrides,
             request_body_buffer_limit: route.request_body_buffer_limit.or(host.config.request_body_buffer_limit),
         })
@@ -401,6 +403,7 @@ fn own(action: Action, overrides: usize) -> CompiledRoute {
         response_changes: Box::default(),
         overrides,
         request_body_buffer_limit: None,
+        effects: Effects::default(),
     }
 }
 

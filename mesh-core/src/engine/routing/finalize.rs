@@ -84,21 +84,16 @@ impl RouteTable {
 
     /// Whether [`Self::apply_request`] would change nothing: so it is on most routes.
     #[must_use]
+    #[inline]
     pub fn leaves_request(&self, decision: RouteDecision) -> bool {
-        let route = self.route(decision);
-        let entry = self.entry(decision);
-        entry.is_none_or(|entry| entry.request_changes.is_none() && entry.host_rewrite.is_none())
-            && route.request_changes.is_empty()
-            && route.forwarding().is_none_or(|one| one.host_rewrite.is_none() && one.path_rewrite.is_none())
+        !self.route(decision).effects.on_request
     }
 
-    /// Whether [`Self::apply_response`] would change nothing but the count of attempts.
+    /// Whether [`Self::apply_response`] would change nothing, not even the count of attempts.
     #[must_use]
+    #[inline]
     pub fn leaves_response(&self, decision: RouteDecision) -> bool {
-        let entry = self.entry(decision).and_then(|entry| entry.response_changes.as_ref());
-        entry.is_none()
-            && self.route(decision).response_changes.is_empty()
-            && !self.route(decision).makes_cookies()
+        !self.route(decision).effects.on_response
             && !self.virtual_host(decision.virtual_host).is_some_and(|host| host.include_attempt_count_in_response)
     }
 
@@ -144,11 +139,9 @@ impl RouteTable {
     /// Whether a response header is made of the request's (`%REQ()%`), or of what it hashes to: its head must be kept
     /// then.
     #[must_use]
+    #[inline]
     pub fn response_reads_request(&self, decision: RouteDecision) -> bool {
-        let entry = self.entry(decision).and_then(|entry| entry.response_changes.as_ref());
-        entry.is_some_and(HeaderChanges::reads_request)
-            || self.route(decision).response_changes.iter().any(|changes| changes.reads_request())
-            || self.route(decision).makes_cookies()
+        self.route(decision).effects.response_reads_request
     }
 
     /// The cluster's name for `%UPSTREAM_CLUSTER%`. Copied only when the request names the cluster itself.

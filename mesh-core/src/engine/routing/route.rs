@@ -33,6 +33,42 @@ pub struct CompiledRoute {
     pub(super) response_changes: Box<[Arc<HeaderChanges>]>,
     pub(super) overrides: usize,
     pub(super) request_body_buffer_limit: Option<u64>,
+    pub(super) effects: Effects,
+}
+
+/// What every request asks of its route, settled once. Of a route with weighted clusters it holds if it holds of any.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Effects {
+    /// A request may be sent on in another form.
+    pub(super) on_request: bool,
+    /// A response may be changed.
+    pub(super) on_response: bool,
+    /// A response may be changed by what the request was.
+    pub(super) response_reads_request: bool,
+}
+
+impl Effects {
+    pub(super) fn of(action: &Action, request: &[Arc<HeaderChanges>], response: &[Arc<HeaderChanges>]) -> Self {
+        let mut effects = Self {
+            on_request: !request.is_empty(),
+            on_response: !response.is_empty(),
+            response_reads_request: response.iter().any(|changes| changes.reads_request()),
+        };
+        let Action::Forward(forwarding) = action else { return effects };
+        effects.on_request |= forwarding.host_rewrite.is_some() || forwarding.path_rewrite.is_some();
+        if let Targets::Weighted { entries, .. } = &forwarding.targets {
+            for entry in entries {
+                effects.on_request |= entry.request_changes.is_some() || entry.host_rewrite.is_some();
+                effects.on_response |= entry.response_changes.is_some();
+                effects.response_reads_request |=
+                    entry.response_changes.as_ref().is_some_and(HeaderChanges::reads_request);
+            }
+        }
+        let makes_cookies = forwarding.hash_policy.iter().any(CompiledHashPolicy::makes_cookies);
+        effects.on_response |= makes_cookies;
+        effects.response_reads_request |= makes_cookies;
+        effects
+    }
 }
 
 /// What a route does with a request.
@@ -171,11 +207,6 @@ impl CompiledRoute {
     #[inline]
     pub fn hash_policy(&self) -> &[CompiledHashPolicy] {
         self.forwarding().map_or(&[], |forwarding| &forwarding.hash_policy)
-    }
-
-    /// Whether a response may bring the caller a cookie to be known by.
-    pub(super) fn makes_cookies(&self) -> bool {
-        self.hash_policy().iter().any(CompiledHashPolicy::makes_cookies)
     }
 
     /// Which circuit breaker thresholds count.
