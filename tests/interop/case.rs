@@ -71,18 +71,9 @@ pub(crate) struct Request {
     /// Seconds to wait before.
     #[serde(default)]
     pub(crate) after: f64,
-    /// A difference that is meant.
-    pub(crate) differs: Option<Differs>,
-}
-
-/// A difference that has a name in docs/support.md.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Differs {
-    /// What its line contains.
-    pub(crate) line: String,
-    /// Which compatibility switch it is.
-    pub(crate) because: String,
+    /// No answer is the right one.
+    #[serde(default)]
+    pub(crate) silent: bool,
 }
 
 impl Case {

@@ -37,6 +37,11 @@ pub(crate) fn differences(theirs: &Exchange, ours: &Exchange) -> Vec<String> {
     out
 }
 
+/// An exchange without an answer, unless that is the right one: two that say nothing agree about everything else.
+pub(crate) fn silence(theirs: &Exchange, is_meant: bool) -> Option<String> {
+    (theirs.answer.status == 0 && !is_meant).then(|| "there is no answer, which the case does not say".to_owned())
+}
+
 /// Which server got how many requests; shares may differ by so many percent of all.
 pub(crate) fn shares(theirs: &[Exchange], ours: &[Exchange], within: f64) -> Vec<String> {
     let count = |all: &[Exchange]| {
