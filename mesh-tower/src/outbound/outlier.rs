@@ -132,6 +132,9 @@ impl Pool {
     /// Does what is due. When the next is.
     fn run(&self, control: &mut Control) -> Duration {
         let now = self.now();
+        if control.hosts.iter().any(|host| host.strong_count() == 0) {
+            control.follow();
+        }
         let Control { detector, random, .. } = control;
         let mut returned = false;
         if detector.is_called() {

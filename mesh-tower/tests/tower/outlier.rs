@@ -76,12 +76,17 @@ async fn no_more_hosts_are_ejected_than_allowed_and_those_that_are_gone_do_not_c
     }
     let ejected = |hosts: &[Host]| hosts.iter().filter(|host| host.is_ejected()).count();
     assert_eq!((ejected(&hosts), layer.counts().active, layer.counts().overflow), (2, 2, 2));
-    hosts.truncate(2);
+    hosts.retain(Host::is_ejected);
     let mut third = host(&layer, 500);
     assert_eq!(layer.counts().active, 2, "two of three");
     ask(&mut third).await;
     ask(&mut third).await;
     assert!(!third.is_ejected());
+    // Without a new one to notice by: the next look at the hosts forgets those that are gone.
+    hosts.clear();
+    tokio::time::advance(2 * S).await;
+    third.ready().await.unwrap();
+    assert_eq!(layer.counts().active, 0, "those who were ejected are gone");
 }
 
 #[tokio::test(start_paused = true)]
