@@ -126,7 +126,11 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
+/// Says what the mesh waits for before it is ready. Once it is, it stays so, and nobody is asked any more.
 fn settle(view: &View, names: &Refresher, publisher: &Publisher) {
+    if !matches!(*view.readiness().borrow(), Readiness::Waiting(_)) {
+        return;
+    }
     view.set_readiness(match names.unanswered() {
         Some(cluster) => Readiness::Waiting(format!("waiting for the names of cluster {cluster} to be resolved")),
         None => match publisher.unchecked() {
