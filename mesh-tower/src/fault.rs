@@ -11,8 +11,9 @@ use http::{Request, Response, request};
 use http_body::Body;
 use mesh_core::engine::facts::{ConnectionFacts, RequestFacts, is_grpc};
 use mesh_core::engine::fault::{Fault, FaultStats, Injection};
-use mesh_core::engine::local_reply::ResponseFlags;
+use mesh_core::engine::local_reply::{LocalReply, ResponseFlags};
 use mesh_core::engine::random::Random;
+use mesh_core::exchange::Answered;
 use mesh_core::resource::filter::Fault as Config;
 use mesh_core::resource::metadata::Metadata;
 use mesh_core::resource::{FieldPath, Invalid, ResourceKind, ResourceName};
@@ -22,6 +23,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::body::{FilteredBody, LocalOr};
+use crate::outbound::route::answer;
 use crate::response::ResponseInfo;
 
 /// Delays a share of the requests, answers some with an error, slows responses down.
@@ -174,10 +176,8 @@ impl<S: Service<Request<B>>, B> State<S, B> {
         let Some(reply) = injection.reply.take() else {
             return Self::Inner { inner: service.call(Request::from_parts(head, body)), injection, flags };
         };
-        let info = ResponseInfo::of_answer(reply.flags | flags, reply.details.clone());
-        let (head, body) = reply.into_head(is_grpc(&head.headers));
-        let mut response = Response::from_parts(head, body);
-        response.extensions_mut().insert(info);
+        let reply = LocalReply { flags: reply.flags | flags, ..*reply };
+        let response = answer(Answered { reply, grpc: is_grpc(&head.headers), responder: None });
         Self::Answered { answer: Some((response, injection)) }
     }
 }
