@@ -13,6 +13,7 @@ use mesh_proto::google::protobuf::{Duration, UInt64Value};
 use pb::cluster::common_lb_config::LocalityConfigSpecifier;
 use pb::cluster::{LbConfig, ring_hash_lb_config};
 
+use super::super::context::Context;
 use super::super::refused::{At, Refused, refuse};
 use super::super::scalar::{duration, known, number, percent};
 
@@ -39,7 +40,12 @@ impl Balancing {
     }
 
     /// As the fields of a cluster say that are beside `lb_policy`; `at` is the cluster.
-    pub(super) fn of_cluster(at: &At<'_>, policy: LbPolicy, message: &pb::Cluster) -> Result<Self, Refused> {
+    pub(super) fn of_cluster(
+        cx: &mut Context,
+        at: &At<'_>,
+        policy: LbPolicy,
+        message: &pb::Cluster,
+    ) -> Result<Self, Refused> {
         let mut out = Self::of(policy);
         let common_at = at.field("common_lb_config");
         if let Some(common) = &message.common_lb_config {
@@ -48,6 +54,7 @@ impl Balancing {
                 Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(_)) => out.locality_lb = LocalityLb::Weighted,
                 Some(LocalityConfigSpecifier::ZoneAwareLbConfig(zones)) => {
                     let at = common_at.field("zone_aware_lb_config");
+                    without_zone(cx, &at);
                     out.locality_lb =
                         LocalityLb::ZoneAware(zone_aware(&at, zones.routing_enabled, zones.min_cluster_size)?);
                     out.fail_traffic_on_panic = zones.fail_traffic_on_panic;
@@ -82,6 +89,7 @@ impl Balancing {
     /// As a policy of `load_balancing_policy` says of its localities.
     pub(super) fn localities(
         mut self,
+        cx: &mut Context,
         at: &At<'_>,
         config: Option<&common::LocalityLbConfig>,
     ) -> Result<Self, Refused> {
@@ -93,6 +101,7 @@ impl Balancing {
             Some(Specifier::ZoneAwareLbConfig(zones)) => {
                 let at = at.field("locality_lb_config");
                 let at = at.field("zone_aware_lb_config");
+                without_zone(cx, &at);
                 let forced = zones.force_local_zone.as_ref();
                 let basis: LocalityBasis = known(&at.field("locality_basis"), zones.locality_basis)?;
                 self.locality_lb = LocalityLb::ZoneAware(ZoneAware {
@@ -201,6 +210,11 @@ pub(super) fn consistent_hashing(
         return Err(refuse(&at.field("hash_balance_factor"), format!("{factor} must be at least 100")));
     }
     Ok(ConsistentHashing { use_hostname_for_hashing, hash_balance_factor: factor })
+}
+
+/// Nothing says yet in which zone the callers' own service has how many hosts, without which Envoy sends to all zones, too.
+fn without_zone(cx: &mut Context, at: &At<'_>) {
+    cx.not_in_force(at, "zone aware routing is not in force: the hosts of the own service are not known by zone");
 }
 
 fn zone_aware(at: &At<'_>, enabled: Option<Percent>, least: Option<UInt64Value>) -> Result<ZoneAware, Refused> {

@@ -71,7 +71,7 @@ pub(super) fn lb_policy(cx: &mut Context, at: &At<'_>, message: &pb::Cluster) ->
         Pb::ClusterProvided => return Err(conflict(&at_policy, "CLUSTER_PROVIDED needs type ORIGINAL_DST")),
         Pb::LoadBalancingPolicyConfig => return Err(refuse(&at.field("load_balancing_policy"), Problem::Missing)),
     };
-    Balancing::of_cluster(at, policy, message)
+    Balancing::of_cluster(cx, at, policy, message)
 }
 
 fn replaced(cx: &mut Context, at: &At<'_>, name: &str) -> Balancing {
@@ -101,11 +101,11 @@ fn listed(
             "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin" => {
                 let config: RoundRobin = extension.message(&at)?;
                 let out = Balancing::of(LbPolicy::RoundRobin).slow_start(&at, config.slow_start_config.as_ref())?;
-                return out.localities(&at, config.locality_lb_config.as_ref());
+                return out.localities(cx, &at, config.locality_lb_config.as_ref());
             }
             "envoy.extensions.load_balancing_policies.random.v3.Random" => {
                 let config: RandomPolicy = extension.message(&at)?;
-                return Balancing::of(LbPolicy::Random).localities(&at, config.locality_lb_config.as_ref());
+                return Balancing::of(LbPolicy::Random).localities(cx, &at, config.locality_lb_config.as_ref());
             }
             "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest" => {
                 let config: least_request::LeastRequest = extension.message(&at)?;
@@ -114,7 +114,7 @@ fn listed(
                 let least = least(&at, config.choice_count, config.active_request_bias.as_ref(), full_scan)?;
                 let out = Balancing::of(LbPolicy::LeastRequest(least));
                 let out = out.slow_start(&at, config.slow_start_config.as_ref())?;
-                return out.localities(&at, config.locality_lb_config.as_ref());
+                return out.localities(cx, &at, config.locality_lb_config.as_ref());
             }
             "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash" => {
                 let config: ring_hash::RingHash = extension.message(&at)?;

@@ -134,6 +134,7 @@ const REMARKS: &[&str] = &[
     "RuntimeDouble.runtime_key is not in force",
     "HttpProtocolOptions\"].http_filters[0]: the codec needs no filter",
     "transport_socket_matches[0].transport_socket: TLS towards upstreams is not there yet",
+    "zone_aware_lb_config: zone aware routing is not in force",
 ];
 
 /// Fields that are decoded ahead of their use. Nothing acts on them, so whoever sets one is told.
