@@ -74,7 +74,7 @@ pub struct Compat {
     /// Treat consecutive matchless routes of one weighted destination each as one weighted route. Istio gives the first all
     /// traffic. Default false, which is Istio's behaviour (with the warning `VS_SPLIT_ACROSS_ROUTES`).
     pub fold_split_routes: bool,
-    /// Quotas join as strictly as in Mixer: names are compared as they are written, and a handler that no rule names limits nothing.
+    /// Quotas join as strictly as in Mixer: `-`, `_` and suffixes of names count (case and namespace do not), and a handler that no rule names limits nothing.
     /// Default false: `-`, `_` and suffixes of names do not count, and such a handler limits the charges of its name (each with the
     /// warning `QUOTA_COMPAT`).
     pub strict_quotas: bool,

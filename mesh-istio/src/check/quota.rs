@@ -46,7 +46,7 @@ impl Checker<'_> {
                     let limit = first.limit.name.rsplit('/').next().unwrap_or_default();
                     if !same_quota(limit, &quota.quota, true) {
                         let reason =
-                            format!("{} is taken for {limit}: Mixer compares their names exactly", quota.quota);
+                            format!("{} is taken for {limit}: Mixer does not take these for one name", quota.quota);
                         self.warn(object, code::QUOTA_COMPAT, &field, reason);
                     }
                 }

@@ -1,4 +1,4 @@
-//! Network and HTTP filters as istiod chains them: connection manager, TCP proxy, fault, CORS, router.
+//! Network and HTTP filters as istiod chains them: connection manager, TCP proxy; Mixer's quota, fault, CORS, router.
 //!
 //! Filters of telemetry, security and extensions come with their own issues; their places in the order are in Istio's documentation.
 

@@ -1,6 +1,6 @@
 //! `loadBalancer` as policy and policy settings of a cluster. The default is least request.
 //!
-//! The key of a consistent hash belongs to routes (`hash`); localities have no effect yet.
+//! The key of a consistent hash belongs to routes (`hash`), the order of localities to endpoints (`select::locality`).
 
 use mesh_proto::envoy::config::cluster::v3::Cluster;
 use mesh_proto::envoy::config::cluster::v3::cluster::{

@@ -55,12 +55,11 @@ pub(super) fn load_balancer(
     if let Some(setting) = &settings.locality_lb_setting {
         locality::check(rules, &format!("{at}.localityLbSetting"), setting, outlier_detection);
     }
-    if let Some(zone) = &settings.zone_aware_lb_setting {
+    if settings.zone_aware_lb_setting.is_some() {
         let at = format!("{at}.zoneAwareLbSetting");
         if settings.locality_lb_setting.is_some() {
             rules.refuse(code::EXCLUSIVE, &at, "not allowed together with localityLbSetting");
         }
-        let _ = zone;
         rules.not_in_force(&at, "zone aware routing has no effect yet");
     }
 }
