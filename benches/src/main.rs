@@ -32,7 +32,7 @@ const KINDS: [(&str, &str); 6] = [
     ("balanced", "grpc"),
     ("mesh-http1", "http1"),
     ("hyper", "http1"),
-    ("hyper-pinned", "http1"),
+    ("hyper-in-turn", "http1"),
 ];
 
 fn main() -> Result<(), Failure> {
@@ -223,7 +223,7 @@ fn report(pace: &str, gated: bool, rounds: &[Vec<Leg>], results: &mut Results) {
         results.add("tonic_ratio", ratio(0, 1, |leg| leg.per_second), "x", Some(Goal::AtLeast(0.90)));
         results.add("tonic_balanced_ratio", ratio(0, 2, |leg| leg.per_second), "x", Some(Goal::AtLeast(1.05)));
         results.add("http1_ratio", ratio(3, 4, |leg| leg.per_second), "x", Some(Goal::AtLeast(0.90)));
-        results.add("http1_pinned_ratio", ratio(3, 5, |leg| leg.per_second), "x", None);
+        results.add("http1_in_turn_ratio", ratio(3, 5, |leg| leg.per_second), "x", None);
         results.add("tonic_cpu_ratio", ratio(0, 1, |leg| leg.cpu_per_thousand_ms), "x, CPU of all processes", None);
         results.add("http1_cpu_ratio", ratio(3, 4, |leg| leg.cpu_per_thousand_ms), "x, CPU of all processes", None);
     } else {

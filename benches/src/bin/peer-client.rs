@@ -30,10 +30,10 @@ enum Kind {
     Balanced,
     /// The whole outbound stack over HTTP/1.1.
     MeshHttp1,
-    /// hyper's pooled client; each request goes to the next endpoint.
+    /// hyper's pooled client, one authority per endpoint in turn: each caller keeps to one.
     Hyper,
-    /// The same, but each caller keeps to one endpoint: its connection is always the one just used.
-    HyperPinned,
+    /// The same with the next endpoint at each request, as a balancer has it.
+    HyperInTurn,
 }
 
 #[derive(Debug, Parser)]
@@ -123,8 +123,8 @@ async fn measure(args: &Args, endpoints: &[SocketAddr]) -> Result<Measured, Fail
             })
             .await
         }
-        Kind::Hyper | Kind::HyperPinned => {
-            let step = usize::from(matches!(args.kind, Kind::Hyper));
+        Kind::Hyper | Kind::HyperInTurn => {
+            let step = usize::from(matches!(args.kind, Kind::HyperInTurn));
             let mut connector = HttpConnector::new();
             connector.set_nodelay(true);
             let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
