@@ -19,6 +19,7 @@ use crate::resource::listener::{
     ListenerAddress, RouteSource,
 };
 use crate::resource::metadata::Metadata;
+use crate::resource::rate_limit::RateLimit;
 use crate::resource::route::{
     FilterOverride, Forward, PerFilterConfig, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
 };
@@ -41,6 +42,8 @@ pub(crate) struct Levels {
     pub(crate) route: Option<RouteConfig>,
     /// What the route does; `None` forwards.
     pub(crate) action: Option<RouteAction>,
+    /// `rate_limits` of the virtual host.
+    pub(crate) rate_limits: Vec<RateLimit>,
 }
 
 /// What became of a request.
@@ -54,7 +57,7 @@ pub(crate) struct Sent {
 
 impl Trial {
     pub(crate) fn new(filter: FilterConfig, levels: Levels) -> Self {
-        let mut compiler = Compiler::new(1);
+        let mut compiler = Compiler::new(1).with_service_cluster("shop");
         let store = SnapshotStore::new(Arc::clone(compiler.current()));
         let up = Cluster::new("up", Discovery::Static(ClusterLoadAssignment::default()));
         let update = Update { clusters: vec![Change::Set(Arc::new(up))], ..Update::default() };
@@ -104,6 +107,11 @@ impl Trial {
 }
 
 impl Sent {
+    /// Whether there was a filter to pass.
+    pub(crate) const fn met_filters(&self) -> bool {
+        self.exit.is_some()
+    }
+
     /// What the caller gets of this response.
     pub(crate) fn respond(self, response: Response<()>, now: Instant) -> (Response<()>, Option<FilterExit>) {
         match self.exit {
@@ -142,6 +150,7 @@ fn routes(levels: Levels) -> RouteConfiguration {
         domains: vec!["*".into()],
         routes: vec![route],
         per_filter_config: says(levels.virtual_host),
+        rate_limits: levels.rate_limits,
         ..VirtualHost::default()
     };
     RouteConfiguration {

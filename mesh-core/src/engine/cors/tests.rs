@@ -163,7 +163,7 @@ fn what_a_level_leaves_out_a_less_specific_one_says() {
         route: says(Config { max_age: "1".to_owned(), allow_credentials: Some(false), ..Config::default() }),
         virtual_host: says(Config { allow_methods: "GET".to_owned(), ..Config::default() }),
         route_configuration: says(policy()),
-        action: None,
+        ..Levels::default()
     };
     let mut trial = Trial::new(FilterConfig::Cors, levels);
     let answer = send(&mut trial, "OPTIONS", &[FROM_O, ASKS]).answer(trial.now);

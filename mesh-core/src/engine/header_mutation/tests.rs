@@ -35,7 +35,7 @@ fn says(mutations: MutationsConfig) -> Option<Says> {
 fn levels() -> Levels {
     let named =
         |name| says(MutationsConfig { response: vec![append("x-m", name)], ..of_request(vec![append("x-m", name)]) });
-    Levels { route_configuration: named("rc"), virtual_host: named("vh"), route: named("route"), action: None }
+    Levels { route_configuration: named("rc"), virtual_host: named("vh"), route: named("route"), ..Levels::default() }
 }
 
 fn get() -> Request<()> {

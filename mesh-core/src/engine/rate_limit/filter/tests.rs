@@ -7,131 +7,68 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 
 use super::*;
-use crate::exchange::Accepted;
-use crate::exchange::filters::{FilterExit, FilterOutcome};
-use crate::resource::cluster::{Cluster, Discovery};
+use crate::exchange::trial::{Levels, Sent, Trial};
 use crate::resource::filter::{FilterConfig, LocalDescriptor, RouteConfig as RouteFilterConfig};
 use crate::resource::header_mutation::{AppendAction, HeaderValueOption};
-use crate::resource::listener::{
-    ChainHandler, Direction, FilterChain, FilterChainMatch, HttpConnectionManager, HttpFilter as Entry, Listener,
-    ListenerAddress, RouteSource,
-};
 use crate::resource::rate_limit::{RateLimit, RateLimitAction, TokenBucket as BucketConfig};
-use crate::resource::route::{
-    FilterOverride, Forward, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
-};
-use crate::snapshot::{Change, Compiler, SnapshotStore, Update};
+use crate::resource::route::{Forward, RouteAction};
 use crate::state::Lane;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A mesh with one route and one filter, and a clock that stands still.
+/// A mesh with this filter, and a clock that stands still.
 struct Mesh {
-    compiler: Compiler,
-    store: SnapshotStore,
-    now: Instant,
-    seed: u64,
+    trial: Trial,
 }
 
 fn tokens(max_tokens: u32) -> BucketConfig {
     BucketConfig { max_tokens, tokens_per_fill: 1, fill_interval: MINUTE }
 }
 
-fn routes(forward: Forward, virtual_host: Vec<RateLimit>, route_says: Option<Config>) -> RouteConfiguration {
-    let mut route = Route::new(RouteMatch::prefix("/"), RouteAction::Forward(Box::new(forward)));
-    if let Some(config) = route_says {
-        let says = FilterOverride::with(RouteFilterConfig::LocalRateLimit(Box::new(config)));
-        route.per_filter_config.insert("limit".into(), says);
-    }
-    let host = VirtualHost {
-        name: "all".into(),
-        domains: vec!["*".into()],
-        routes: vec![route],
+fn routes(forward: Forward, virtual_host: Vec<RateLimit>, route_says: Option<Config>) -> Levels {
+    Levels {
+        action: Some(RouteAction::Forward(Box::new(forward))),
         rate_limits: virtual_host,
-        ..VirtualHost::default()
-    };
-    RouteConfiguration { name: "r".into(), virtual_hosts: vec![host], ..RouteConfiguration::default() }
+        route: route_says.map(|config| RouteFilterConfig::LocalRateLimit(Box::new(config))),
+        ..Levels::default()
+    }
 }
 
-fn listener(config: Config) -> Listener {
-    let mut manager = HttpConnectionManager::new(RouteSource::Rds("r".into()));
-    let config = FilterConfig::LocalRateLimit(Box::new(config));
-    manager.http_filters = vec![Entry { name: "limit".into(), disabled: false, config }];
-    Listener {
-        name: "l".into(),
-        address: Some(ListenerAddress { ip: [0, 0, 0, 0].into(), port: 80 }),
-        direction: Direction::Outbound,
-        use_original_dst: false,
-        bind_to_port: false,
-        filter_chains: vec![FilterChain {
-            name: "c".into(),
-            matches: FilterChainMatch::default(),
-            handler: ChainHandler::Http(Arc::new(manager)),
-            transport_socket: false,
-        }],
-        default_filter_chain: None,
-        api_listener: None,
-        metadata: Metadata::new(),
-    }
+fn filter(config: Config) -> FilterConfig {
+    FilterConfig::LocalRateLimit(Box::new(config))
 }
 
 impl Mesh {
-    fn new(config: Config, routes: RouteConfiguration) -> Self {
-        let mut compiler = Compiler::new(1).with_service_cluster("shop");
-        let store = SnapshotStore::new(Arc::clone(compiler.current()));
-        let up = Cluster::new("up", Discovery::Static(crate::resource::endpoint::ClusterLoadAssignment::default()));
-        let update = Update { clusters: vec![Change::Set(Arc::new(up))], ..Update::default() };
-        store.publish(&compiler.apply(update).0);
-        let mut mesh = Self { compiler, store, now: Instant::now(), seed: 0 };
-        mesh.push(config, routes);
-        mesh
+    fn new(config: Config, levels: Levels) -> Self {
+        Self { trial: Trial::new(filter(config), levels) }
     }
 
     fn plain(config: Config) -> Self {
-        Self::new(config, routes(Forward::to("up"), vec![], None))
+        Self::new(config, Levels::default())
     }
 
-    fn push(&mut self, config: Config, routes: RouteConfiguration) {
-        let (next, refused) = self.compiler.apply(Update {
-            listeners: vec![Change::Set(Arc::new(listener(config)))],
-            routes: vec![Change::Set(Arc::new(routes))],
-            ..Update::default()
-        });
-        assert!(refused.is_empty(), "{refused:?}");
-        self.store.publish(&next);
+    fn push(&mut self, config: Config, levels: Levels) {
+        assert_eq!(self.trial.push(filter(config), levels), vec![]);
     }
 
-    /// The answer, or the request that goes on, with its way out.
-    fn send(&mut self, headers: &[(&str, &str)]) -> (Result<Request<()>, LocalReply>, Option<FilterExit>) {
-        self.seed += 1;
+    fn send(&mut self, headers: &[(&str, &str)]) -> Sent {
         let mut request = Request::get("/").header("host", "a.test");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let pin = self.store.pin(Lane::default());
-        let accepted = Accepted::new(request.body(()).unwrap(), pin, Lane::default(), self.seed, self.now);
-        match accepted.route().unwrap().filter(self.now) {
-            FilterOutcome::Forward(filtered, exit) => {
-                let (head, body, _) = filtered.into_parts();
-                (Ok(Request::from_parts(head, body)), exit)
-            }
-            FilterOutcome::Reply(answered, exit) => (Err(answered.reply), exit),
-            FilterOutcome::Ask(..) => panic!("a limit asks for nothing"),
-        }
+        let sent = self.trial.send(request.body(()).unwrap());
+        assert!(sent.asked.is_empty(), "a limit asks for nothing");
+        sent
     }
 
     fn passes(&mut self, headers: &[(&str, &str)]) -> bool {
-        self.send(headers).0.is_ok()
+        self.send(headers).result.is_ok()
     }
 
     /// `limit/remaining/reset` of the response.
     fn told(&mut self, headers: &[(&str, &str)]) -> (u16, String) {
-        let (outcome, exit) = self.send(headers);
-        let response = match outcome {
-            Ok(_) => Response::new(()),
-            Err(reply) => Response::from_parts(reply.into_head(false).0, ()),
-        };
-        let response = exit.map(|mut exit| exit.on_response(response, None, self.now)).unwrap();
+        let (sent, now) = (self.send(headers), self.trial.now);
+        let response = if sent.result.is_ok() { sent.respond(Response::new(()), now).0 } else { sent.answer(now) };
         let text = |name: &HeaderName| response.headers().get(name).map_or("-", |value| value.to_str().unwrap());
         let told = [&X_RATELIMIT_LIMIT, &X_RATELIMIT_REMAINING, &X_RATELIMIT_RESET].map(text).join("/");
         (response.status().as_u16(), told)
@@ -150,9 +87,9 @@ fn of_header(value: &str, max_tokens: u32) -> LocalDescriptor {
 fn who_gets_no_token_is_answered_429_and_marked() {
     let mut mesh = Mesh::plain(Config::new(tokens(2)));
     assert!(mesh.passes(&[]) && mesh.passes(&[]));
-    let (refused, _) = mesh.send(&[]);
+    let refused = mesh.send(&[]).result;
     assert_eq!(refused.unwrap_err(), LocalReply::local_rate_limited(StatusCode::TOO_MANY_REQUESTS));
-    mesh.now += MINUTE;
+    mesh.trial.now += MINUTE;
     assert!(mesh.passes(&[]) && !mesh.passes(&[]), "a minute is one token");
 }
 
@@ -176,7 +113,7 @@ fn a_share_that_is_not_enforced_goes_on_with_headers() {
     let mut mesh = Mesh::plain(config);
     let mut passed = 0;
     for _ in 0..1_000 {
-        if let (Ok(request), _) = mesh.send(&[("x-u", "bob")]) {
+        if let Ok(request) = mesh.send(&[("x-u", "bob")]).result {
             assert_eq!(request.headers().get("x-over").unwrap(), "bob");
             passed += 1;
         }
@@ -189,15 +126,15 @@ fn a_refusal_looks_as_configured() {
     let mut config = Config { status: StatusCode::SERVICE_UNAVAILABLE, retry_after: true, ..Config::new(tokens(0)) };
     config.response_headers.add = vec![HeaderValueOption::new("x-l", "y", AppendAction::AppendIfExistsOrAdd)];
     config.resource_exhausted = true;
-    let reply = Mesh::plain(config.clone()).send(&[]).0.unwrap_err();
+    let reply = Mesh::plain(config.clone()).send(&[]).result.unwrap_err();
     assert_eq!((reply.status.as_u16(), reply.grpc_status), (503, Some(RESOURCE_EXHAUSTED)));
     assert_eq!(reply.headers.get("x-l").unwrap(), "y");
     assert!(!reply.headers.contains_key(RETRY_AFTER), "only 429 says when");
     config.status = StatusCode::FOUND;
     let mut mesh = Mesh::plain(Config { token_bucket: Some(tokens(1)), ..config });
     assert!(mesh.passes(&[]));
-    mesh.now += Duration::from_millis(500);
-    let reply = mesh.send(&[]).0.unwrap_err();
+    mesh.trial.now += Duration::from_millis(500);
+    let reply = mesh.send(&[]).result.unwrap_err();
     assert_eq!(reply.status.as_u16(), 429, "below 400 it is 429");
     assert_eq!(reply.headers.get(RETRY_AFTER).unwrap(), "60");
 }
@@ -216,7 +153,7 @@ fn responses_tell_the_state_of_the_bucket_that_decided() {
     assert_eq!(mesh.told(bob), (429, "1/0/60".into()));
     assert_eq!(mesh.told(&[]), (200, "100/98/0".into()), "bob's refusal took none of the default");
     assert_eq!(mesh.told(&[("x-u", "ann")]), (200, "1/0/60".into()));
-    mesh.now += Duration::from_millis(59_001);
+    mesh.trial.now += Duration::from_millis(59_001);
     assert_eq!(mesh.told(bob), (429, "1/0/1".into()));
 }
 
@@ -273,11 +210,7 @@ fn a_route_has_a_bucket_of_its_own_and_a_filter_without_one_waits_for_it() {
     let mut mesh = Mesh::new(Config::default(), only_here);
     assert!(mesh.passes(&[]) && !mesh.passes(&[]));
     let mut elsewhere = Mesh::plain(Config::default());
-    let accepted = {
-        let request = Request::get("/").header("host", "a.test").body(()).unwrap();
-        Accepted::new(request, elsewhere.store.pin(Lane::default()), Lane::default(), 1, elsewhere.now)
-    };
-    assert!(!accepted.route().unwrap().has_filters(), "requests on other routes do not even meet it");
+    assert!(!elsewhere.send(&[]).met_filters(), "requests on other routes do not even meet it");
     assert!(elsewhere.passes(&[]));
     let (field, problem) = RouteLimit::compile(&Config::default(), &"f".into()).unwrap_err();
     assert_eq!(format!("{field}: {problem}"), "f.token_bucket: is required");
