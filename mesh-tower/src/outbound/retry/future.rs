@@ -91,7 +91,7 @@ where
             return Self { service, plan, spare: None, state: State::Racing { race } };
         }
         // Without retries there is nothing that could run beside a try, and it may take as long as the whole.
-        let upload = upload(&plan).filter(|_| !hedges);
+        let mut watched = None;
         let (body, spare) = match retries {
             None => (ReplayBody::once(body), None),
             Some(retries) => {
@@ -99,14 +99,14 @@ where
                     (ReplayBody::once(body), None)
                 } else {
                     plan.may_retry();
-                    let (body, slot) = ReplayBody::kept(body, plan.body_limit(), upload.clone());
+                    watched = upload(&plan);
+                    let (body, slot) = ReplayBody::kept(body, plan.body_limit(), watched.clone());
                     (body, Some((head.clone(), slot)))
                 };
                 (body, Some(Box::new(Spare { kept, retries, admission: None, timed_out: false })))
             }
         };
-        let is_kept = spare.as_ref().is_some_and(|spare| spare.kept.is_some());
-        let limit = if hedges { None } else { limit(&plan, upload.filter(|_| is_kept)) };
+        let limit = if hedges { None } else { limit(&plan, watched) };
         let attempt = service.call(plan.attempt(Request::from_parts(head, body)));
         Self { service, plan, spare, state: State::Trying { attempt, limit } }
     }

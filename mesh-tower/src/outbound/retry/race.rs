@@ -48,10 +48,8 @@ pub(super) struct Race<F, B> {
 /// A try under way.
 struct Try<F> {
     attempt: Pin<Box<F>>,
-    /// `None` once it took too long.
+    /// `None` once it took too long: tries beside one another have a limit.
     limit: Option<Timer>,
-    /// It took too long.
-    is_slow: bool,
     /// It took too long, and another one was begun for it.
     is_doubled: bool,
     number: u32,
@@ -112,13 +110,7 @@ where
             Some(timed_out) => plan.again(request, timed_out),
         };
         let limit = limit(plan, watch);
-        self.tries.push(Try {
-            attempt: Box::pin(service.call(attempt)),
-            limit,
-            is_slow: false,
-            is_doubled: false,
-            number,
-        });
+        self.tries.push(Try { attempt: Box::pin(service.call(attempt)), limit, is_doubled: false, number });
     }
 
     /// Runs until there is a good answer, or nobody left who could give one.
@@ -182,7 +174,7 @@ where
                 one.limit = None;
                 let is_doubled = self.double(plan);
                 if let Some(one) = self.tries.get_mut(at) {
-                    (one.is_slow, one.is_doubled) = (true, is_doubled);
+                    one.is_doubled = is_doubled;
                 }
             }
             at += 1;
@@ -269,7 +261,8 @@ where
         mut result: Result<Response<RB>, Error>,
     ) -> Result<Response<RB>, Error> {
         // Who took too long and lost for it has failed; nothing is known of the others.
-        let (slow, fast): (Vec<_>, Vec<_>) = std::mem::take(&mut self.tries).into_iter().partition(|one| one.is_slow);
+        let (slow, fast): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.tries).into_iter().partition(|one| one.limit.is_none());
         overdue(|| drop(slow));
         drop(fast);
         if let Some(marked) = self.marked.take() {
